@@ -1,0 +1,1 @@
+"""Vision geometry: arrays in, arrays out; imports nothing else of Backlot."""

@@ -1,0 +1,1 @@
+"""Video to ``Scene4D`` without weights."""

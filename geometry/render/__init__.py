@@ -1,0 +1,1 @@
+"""Scene or mesh to G-buffers and beauty."""

@@ -1,0 +1,176 @@
+"""What flows between stages: frames in, a 4D scene, a placement, render layers.
+
+Arrays are (H, W[, C]); depth is z-depth along the optical axis in scene units, float32, 0 where unknown; colour is
+scene-linear Rec.709 float32; alpha is premultiplied; the world is right-handed with +Y up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+
+from geometry.mesh import Mesh
+from geometry.shapes import expect_shape
+from geometry.trajectory import CameraPath
+
+Array = np.ndarray
+
+
+class FrameSource(Protocol):
+    """A clip, one frame at a time; never the whole clip in memory."""
+
+    @property
+    def numbers(self) -> Sequence[int]: ...  # source frame numbers, ascending
+
+    @property
+    def rate(self) -> Fraction: ...
+
+    @property
+    def hw(self) -> tuple[int, int]: ...  # the displayed picture, rotation and pixel aspect applied
+
+    def read(self, number: int) -> Array:
+        """(H, W, 3) source code values as decoded: uint8, uint16 or float."""
+        ...
+
+    def display(self, number: int, wh: tuple[int, int] | None = None) -> Array:
+        """(h, w, 3) uint8 sRGB for tracking and viewing, area-filtered down to ``wh``."""
+        ...
+
+    def linear(self, number: int) -> Array:
+        """(H, W, 3) float32 scene-linear Rec.709."""
+        ...
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """``depth`` (H, W) float32, 0 = unknown; ``confidence`` (H, W) float32 in [0, 1]: 1 - expected relative error x 10."""
+
+    depth: Array
+    confidence: Array
+
+    def __post_init__(self) -> None:
+        expect_shape("confidence", self.confidence, self.depth.shape)
+
+
+class DepthSource(Protocol):
+    """Lazy depth maps of the working raster (lens distortion included), by source frame number."""
+
+    def read(self, frame: int) -> DepthMap: ...
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Points x with ``normal @ x = offset``; ``normal`` is unit length and points to the free side."""
+
+    normal: Array
+    offset: float
+
+    def __post_init__(self) -> None:
+        expect_shape("normal", self.normal, (3,))
+        if abs(np.linalg.norm(self.normal) - 1) > 1e-6:
+            raise ValueError(f"normal: expected unit length, got {np.linalg.norm(self.normal):.6f}")
+
+    def distance(self, points: Array) -> Array:
+        """Signed distance of (..., 3) points, positive on the free side."""
+        return points @ self.normal - self.offset
+
+    def intersect(self, origin: Array, direction: Array) -> Array:
+        """Ray parameter(s) t of ``origin + t * direction``; inf where the ray is parallel to the plane."""
+        along = np.asarray(direction) @ self.normal
+        with np.errstate(divide="ignore"):
+            return np.where(np.abs(along) > 1e-12, (self.offset - np.asarray(origin) @ self.normal) / along, np.inf)
+
+
+@dataclass(frozen=True)
+class SparsePoints:
+    """Static scene points from structure from motion."""
+
+    xyz: Array  # (N, 3) float64 world
+    error_px: Array  # (N,) mean reprojection error on the working raster
+    track_length: Array  # (N,) number of frames
+
+    def __post_init__(self) -> None:
+        expect_shape("xyz", self.xyz, (None, 3))
+        expect_shape("error_px", self.error_px, (len(self.xyz),))
+        expect_shape("track_length", self.track_length, (len(self.xyz),))
+
+
+@dataclass(frozen=True)
+class Scene4D:
+    """A reconstructed or modelled scene; everything after it cannot tell which.
+
+    ``cameras`` are on the working raster (the displayed picture scaled to at most 960 px); gravity is -Y.
+    """
+
+    cameras: CameraPath
+    source_wh: tuple[int, int]
+    points: SparsePoints
+    depth: DepthSource
+    mesh: Mesh | None = None
+    ground: Plane | None = None
+    scale_known: bool = False
+
+    @property
+    def working_wh(self) -> tuple[int, int]:
+        return self.cameras.cameras[0].wh
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an object stands: ``world_from_object`` is rigid, ``scale`` multiplies the object first.
+
+    ``support`` is the fitted surface under it; the object's base centre lies on it at ``anchor``.
+    """
+
+    frame: int
+    world_from_object: Array
+    scale: float
+    anchor: Array
+    support: Plane
+
+    def __post_init__(self) -> None:
+        expect_shape("world_from_object", self.world_from_object, (4, 4))
+        expect_shape("anchor", self.anchor, (3,))
+        if not self.scale > 0:
+            raise ValueError(f"scale: expected > 0, got {self.scale}")
+
+
+@dataclass(frozen=True)
+class GBuffer:
+    """Geometry seen by one pinhole camera. ``object_id`` 0 is nothing; ``depth`` 0 is nothing."""
+
+    depth: Array  # (H, W) float32
+    normal: Array  # (H, W, 3) float32 world, unit, towards the camera
+    position: Array  # (H, W, 3) float32 world
+    object_id: Array  # (H, W) int32
+    uv: Array  # (H, W, 2) float32
+
+    def __post_init__(self) -> None:
+        h, w = self.depth.shape
+        expect_shape("normal", self.normal, (h, w, 3))
+        expect_shape("position", self.position, (h, w, 3))
+        expect_shape("object_id", self.object_id, (h, w))
+        expect_shape("uv", self.uv, (h, w, 2))
+
+
+@dataclass(frozen=True)
+class RenderLayers:
+    """Differential render of one frame: ``composite = plate * ratio * (1 - alpha) + beauty`` in linear light."""
+
+    beauty: Array  # (H, W, 3) premultiplied object radiance
+    alpha: Array  # (H, W) object coverage before occlusion
+    ratio: Array  # (H, W, 3) light on the plate with / without the object
+    depth: Array  # (H, W) object z-depth, 0 where no object
+    normal: Array  # (H, W, 3)
+    motion: Array  # (H, W, 2) px to the next frame
+    object_id: Array  # (H, W) int32
+
+    def __post_init__(self) -> None:
+        h, w = self.alpha.shape
+        for name, shape in (("beauty", (h, w, 3)), ("ratio", (h, w, 3)), ("depth", (h, w)), ("normal", (h, w, 3)),
+                            ("motion", (h, w, 2)), ("object_id", (h, w))):
+            expect_shape(name, getattr(self, name), shape)

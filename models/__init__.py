@@ -1,0 +1,1 @@
+"""Swappable backends, one folder per kind, one file per backend."""

@@ -1,0 +1,1 @@
+"""The front door, jobs and pipelines: converts, orders, stores; no maths of its own."""

@@ -1,0 +1,1 @@
+"""Files other tools open: USD, COLMAP, nerfstudio, Nuke."""

@@ -1,0 +1,1 @@
+"""Journal, runner, events, cancellation."""

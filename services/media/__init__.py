@@ -1,0 +1,1 @@
+"""Clips, image sequences, EXR, colour, encoding."""

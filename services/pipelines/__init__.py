@@ -1,0 +1,1 @@
+"""Each job as an ordered list of stages."""

@@ -1,0 +1,138 @@
+"""What a job is asked to do: plain dataclasses, checked on construction, made from protos by ``services.convert``.
+
+Field names are those of the protos, so that an error's field path reads the same on both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from services.errors import InvalidRequest
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video file, or a folder or printf/glob pattern of an image sequence, on this machine."""
+
+    path: str
+    first_frame: int | None = None  # inclusive source frame numbers; None = from the start / to the end
+    last_frame: int | None = None
+    colorspace: str = ""  # OCIO name; empty = from tags, 8-bit untagged is sRGB
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise InvalidRequest("clip.path", "a file or folder", "nothing")
+        if None not in (self.first_frame, self.last_frame) and self.last_frame < self.first_frame:
+            raise InvalidRequest("clip.range", "first <= last", f"{self.first_frame}-{self.last_frame}")
+
+
+@dataclass(frozen=True)
+class KnownDistance:
+    """Two pixels of the first frame of the range and the metres between the surface points they show."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    metres: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.metres) and self.metres > 0):
+            raise InvalidRequest("known_distance.metres", "> 0", self.metres)
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """How to solve a clip, or where its solution lies."""
+
+    cameras_file: str = ""  # an imported solve
+    scene_dir: str = ""  # the output folder of an earlier reconstruct job
+    focal_mm: float | None = None  # 36 mm wide film back
+    horizon: str = ""
+    known_distance: KnownDistance | None = None
+    camera_height_m: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("focal_mm", "camera_height_m"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InvalidRequest(f"scene.{name}", "> 0", value)
+
+
+@dataclass(frozen=True)
+class ReconstructRequest:
+    clip: Clip
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    seed: int = 0
+
+
+OBJECT_AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
+
+
+@dataclass(frozen=True)
+class InsertedObject:
+    """One object and where it stands. Exactly one of ``height_m``, ``height_px`` and ``scale`` is set."""
+
+    path: str
+    at_px: tuple[float, float]
+    frame: int | None = None  # None = the first frame
+    height_m: float | None = None
+    height_px: float | None = None
+    scale: float | None = None
+    yaw_deg: float = 0.0
+    object_up: str = ""  # one of OBJECT_AXES; empty = as the file declares
+    attach: str = "world"  # world | mover | path:KEYS
+    name: str = ""  # of its mask folder; empty = from the file
+
+    def __post_init__(self) -> None:
+        sizes = {n: getattr(self, n) for n in ("height_m", "height_px", "scale") if getattr(self, n) is not None}
+        if len(sizes) != 1:
+            raise InvalidRequest("objects.height", "exactly one of height_m, height_px, scale", sorted(sizes) or "none")
+        (name, value), = sizes.items()
+        if not (math.isfinite(value) and value > 0):
+            raise InvalidRequest(f"objects.{name}", "> 0", value)
+        if self.object_up and self.object_up not in OBJECT_AXES:
+            raise InvalidRequest("objects.object_up", " ".join(OBJECT_AXES), self.object_up)
+        if not (self.attach in ("world", "mover") or self.attach.startswith("path:")):
+            raise InvalidRequest("objects.attach", "world, mover or path:KEYS", self.attach)
+        if not self.path:
+            raise InvalidRequest("objects.path", "a mesh file", "nothing")
+
+
+@dataclass(frozen=True)
+class Lighting:
+    hdri: str = ""  # lat-long .hdr or .exr; empty = estimated from the clip
+    hdri_yaw_deg: float = 0.0
+    exposure_ev: float = 0.0
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What makes the render look filmed; each can be switched off."""
+
+    motion_blur: bool = True
+    grain: bool = True
+    sharpness: bool = True
+    shutter_deg: float = 180.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shutter_deg <= 360:
+            raise InvalidRequest("matching.shutter_deg", "0..360", self.shutter_deg)
+
+
+@dataclass(frozen=True)
+class InsertRequest:
+    clip: Clip
+    objects: tuple[InsertedObject, ...]
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    lighting: Lighting = field(default_factory=Lighting)
+    matching: Matching = field(default_factory=Matching)
+    holdout: str = ""  # folder or pattern of roto masks: white hides the object
+    draft: bool = False
+    backend: str = "none"  # harmoniser
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.objects:
+            raise InvalidRequest("objects", "at least one object", "none")

@@ -1,0 +1,1 @@
+"""Thin RPC methods: convert, delegate."""
