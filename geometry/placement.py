@@ -1,0 +1,73 @@
+"""From an anchor on a surface to the object's pose and size."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+
+from geometry import rigid
+from geometry.camera import Camera
+from geometry.scene import Placement, Plane
+
+Array = np.ndarray
+UP = np.array([0.0, 1.0, 0.0])
+SNAP = np.radians(15.0)
+
+
+def upright(support: Plane) -> Array:
+    """The object's up: gravity's where the surface is level within 15 degrees, else the surface normal."""
+    return UP if support.normal @ UP > np.cos(SNAP) else support.normal
+
+
+def orientation(up: Array, base: Array, camera_centre: Array, yaw: float) -> Array:
+    """(3, 3) ``world_from_object``: +Y along ``up``, +Z along the horizontal direction to the camera turned by ``yaw``.
+
+    ``yaw`` in radians, counter-clockwise seen from above. Raises ``ValueError`` when the camera is straight above.
+    """
+    to_camera = camera_centre - base
+    forward = to_camera - (to_camera @ up) * up
+    length = np.linalg.norm(forward)
+    if length < 1e-6 * np.linalg.norm(to_camera):
+        raise ValueError("yaw: the camera looks straight down on the base, no horizontal direction leads to it")
+    z0 = forward / length
+    x0 = np.cross(up, z0)
+    z = np.cos(yaw) * z0 + np.sin(yaw) * x0
+    return np.stack([np.cross(up, z), up, z], axis=1)
+
+
+def height_from_px(camera: Camera, camera_from_world: Array, base: Array, up: Array, height_px: float) -> float:
+    """Height in scene units whose projection from ``base`` along ``up`` is ``height_px`` long (Euclidean px).
+
+    Raises ``ValueError`` when no height in front of the camera is that long in the picture.
+    """
+    foot = camera.px_from_cam(rigid.transform(camera_from_world, base))
+
+    def excess(height: float) -> float:
+        top = rigid.transform(camera_from_world, base + height * up)
+        if top[2] <= 1e-9:
+            return np.inf
+        return float(np.linalg.norm(camera.px_from_cam(top) - foot)) - height_px
+
+    distance = float(np.linalg.norm(rigid.transform(camera_from_world, base)))
+    high = 1e-3 * distance
+    while excess(high) < 0:
+        high *= 1.5
+        if high > 100 * distance:
+            raise ValueError(f"height_px: no height reaches {height_px:g} px here (the surface is seen along its up axis)")
+    if not np.isfinite(excess(high)):
+        raise ValueError(f"height_px: an object of {height_px:g} px would reach behind the camera")
+    return float(brentq(excess, high / 1.5 if high > 1e-3 * distance else 0.0, high, xtol=1e-12 * distance))
+
+
+def place(
+    *, frame: int, anchor: Array, support: Plane, camera_centre: Array, yaw: float, scale: float, base_centre: Array
+) -> Placement:
+    """Stand an object whose base centre is ``base_centre`` (object units) on ``anchor``."""
+    rotation = orientation(upright(support), anchor, camera_centre, yaw)
+    translation = anchor - scale * rotation @ base_centre
+    return Placement(frame, rigid.rigid(rotation, translation), scale, anchor, support)
+
+
+def matrix(placement: Placement) -> Array:
+    """(4, 4) ``world_from_object`` with the scale folded in."""
+    return placement.world_from_object @ np.diag([placement.scale] * 3 + [1.0])

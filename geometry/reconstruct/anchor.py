@@ -1,0 +1,302 @@
+"""The surface under one pixel, found well enough that an object put there does not swim.
+
+Dense depth hides, it does not place: one per cent of depth error is pixels of drift. The surface is therefore measured
+on its own. Corners of the picture around the pixel are followed through the clip; before each comparison the other
+frame is warped by the homography of the current plane, so that the tracker sees the same patch at the same scale and
+slant and only a small offset is left. The points are triangulated with the solved cameras, a plane is fitted to them
+robustly, and the whole is repeated with the better plane. (Plane-induced homography: Hartley and Zisserman 2004,
+eq. 13.2.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from geometry import rigid
+from geometry.camera import resample
+from geometry.reconstruct.errors import ReconstructError
+from geometry.scene import FrameSource, Plane, Scene4D
+from geometry.trajectory import CameraPath
+
+Array = np.ndarray
+Progress = Callable[[int, int], None]
+
+_LK = dict(winSize=(17, 17), maxLevel=2, criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4))
+
+
+class NoSurface(ReconstructError):
+    """Nothing that could carry an object was found under the pixel."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """``point`` (3,) lies on ``support`` and projects exactly to the pixel that was asked for."""
+
+    point: Array
+    support: Plane
+    tracked: int  # corners that agree with the plane
+    residual_px: float  # their median reprojection error, working raster
+
+
+def fit_anchor(
+    clip: FrameSource, scene: Scene4D, frame: int, px: tuple[float, float], *, seed: int, report: Progress,
+    max_frames: int = 36,
+) -> Anchor:
+    """Measure the surface at ``px`` (x, y; displayed picture) of ``frame``.
+
+    Raises ``NoSurface`` where too little can be followed: sky, glass, a blank wall or a mover.
+    """
+    cameras = scene.cameras
+    scale = scene.working_wh[0] / scene.source_wh[0], scene.working_wh[1] / scene.source_wh[1]
+    at = np.array([px[0] * scale[0], px[1] * scale[1]])
+    plane = _first_plane(scene, frame, at)
+    views = _spread(cameras.frames, frame, max_frames)
+    corners = _corners(clip.display(frame, scene.working_wh), at, radius=0.11 * scene.working_wh[0])
+    rng = np.random.default_rng([seed, 0xA0C])
+    points, residual = np.empty((0, 3)), np.empty(0)
+    rounds = 2
+    for round_ in range(rounds):
+        tracks = np.full((len(views), len(corners), 2), np.nan)
+        for i, view in enumerate(views):
+            tracks[i] = _follow(clip, cameras, frame, view, corners, plane)
+            report(round_ * len(views) + i + 1, rounds * len(views))
+        points, residual = _triangulate(cameras.select(views), tracks)
+        good = residual < 0.7
+        near, weight = _with_sparse(scene, frame, at, points[good], corners[good])
+        plane = _fit_plane(near, weight, cameras, frame, at, scene, rng)
+    agreeing = (residual < 0.7) & (np.abs(plane.distance(points)) < _tolerance(cameras, frame, plane, at))
+    if agreeing.sum() < 5:
+        raise NoSurface(
+            f"only {int(agreeing.sum())} points could be followed around pixel ({px[0]:g}, {px[1]:g})",
+            "Choose a pixel on a textured surface that stands still and is seen in many frames",
+        )
+    return Anchor(_on_plane(cameras, frame, at, plane), plane, int(agreeing.sum()), float(np.median(residual[agreeing])))
+
+
+def _spread(frames: Sequence[int], frame: int, count: int) -> list[int]:
+    """Up to ``count`` frames over the whole clip, always with ``frame``."""
+    picked = {frames[i] for i in np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)}
+    return sorted(picked | {frame})
+
+
+def _ray(cameras: CameraPath, frame: int, at: Array) -> tuple[Array, Array]:
+    """(3,) origin and (..., 3) directions with z = 1 in the camera, through (..., 2) pixels."""
+    world_from_camera = rigid.inverse(cameras.pose(frame))
+    return world_from_camera[:3, 3], cameras.camera(frame).rays_from_px(at) @ world_from_camera[:3, :3].T
+
+
+def _on_plane(cameras: CameraPath, frame: int, at: Array, plane: Plane) -> Array:
+    origin, direction = _ray(cameras, frame, at)
+    return origin + plane.intersect(origin, direction) * direction
+
+
+def _tolerance(cameras: CameraPath, frame: int, plane: Plane, at: Array) -> float:
+    """Distance from the plane that still counts as on it: half a per cent of the viewing distance."""
+    origin, _ = _ray(cameras, frame, at)
+    return 0.005 * float(np.linalg.norm(_on_plane(cameras, frame, at, plane) - origin))
+
+
+def _seen(cameras: CameraPath, frame: int, points: Array) -> tuple[Array, Array]:
+    """Pixels of world points in a frame and whether they lie in front of the camera and inside the picture."""
+    px = cameras.camera(frame).px_from_cam(rigid.transform(cameras.pose(frame), points))
+    w, h = cameras.camera(frame).wh
+    with np.errstate(invalid="ignore"):
+        inside = (px[:, 0] > 0) & (px[:, 0] < w) & (px[:, 1] > 0) & (px[:, 1] < h)
+    return px, inside
+
+
+def _first_plane(scene: Scene4D, frame: int, at: Array) -> Plane:
+    """A level plane through the depth at the pixel: good enough to start tracking."""
+    depth = scene.depth.read(frame)
+    x, y = int(at[0]), int(at[1])
+    window = np.s_[max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5]
+    values, sure = depth.depth[window], depth.confidence[window] > 0.05
+    if not (sure & (values > 0)).any():
+        raise NoSurface(
+            f"no surface is known at pixel of frame {frame}: sky, glass or a region without texture",
+            "Choose a pixel on a textured surface",
+        )
+    z = float(np.median(values[sure & (values > 0)]))
+    origin, direction = _ray(scene.cameras, frame, at)
+    normal = np.array([0.0, 1.0, 0.0])
+    if abs(direction @ normal) < 0.05 * np.linalg.norm(direction):  # seen edge-on: a plane that faces the camera tracks better
+        normal = -direction / np.linalg.norm(direction)
+    return Plane(normal, float((origin + z * direction) @ normal))
+
+
+def _corners(picture: Array, at: Array, radius: float) -> Array:
+    """(N, 2) corners within ``radius`` px of the pixel, densest near it."""
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    found = []
+    for share in (0.35, 1.0):
+        mask = np.zeros(gray.shape, np.uint8)
+        cv2.circle(mask, (int(at[0]), int(at[1])), int(share * radius), 255, -1)
+        corners = cv2.goodFeaturesToTrack(gray, 120, 0.003, 4, mask=mask, blockSize=5)
+        if corners is not None:
+            found.append(corners.reshape(-1, 2).astype(np.float64) + 0.5)
+    if not found:
+        raise NoSurface("no texture around the pixel", "Choose a pixel on a textured surface")
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _pixels_on_plane(cameras: CameraPath, frame: int, view: int, px: Array, plane: Plane) -> Array:
+    """Where pixels of ``frame`` lie in ``view`` if they show ``plane``; (..., 2)."""
+    origin, directions = _ray(cameras, frame, px.reshape(-1, 2))
+    t = plane.intersect(origin, directions)
+    points = origin + np.where(np.isfinite(t) & (t > 0), t, np.nan)[:, None] * directions
+    return cameras.camera(view).px_from_cam(rigid.transform(cameras.pose(view), points)).reshape(px.shape)
+
+
+def _follow(clip: FrameSource, cameras: CameraPath, frame: int, view: int, corners: Array, plane: Plane) -> Array:
+    """(N, 2) positions in ``view`` of the corners of ``frame``; nan where they cannot be followed."""
+    if view == frame:
+        return corners
+    wh = cameras.camera(frame).wh
+    margin = 40
+    low = np.maximum(np.floor(corners.min(0)) - margin, 0).astype(int)
+    high = np.minimum(np.ceil(corners.max(0)) + margin, wh).astype(int)
+    x, y = np.meshgrid(np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1]) + 0.5)
+    grid = _pixels_on_plane(cameras, frame, view, np.stack([x, y], -1), plane)
+    template = cv2.cvtColor(clip.display(frame, wh), cv2.COLOR_RGB2GRAY)[low[1] : high[1], low[0] : high[0]]
+    other = cv2.cvtColor(clip.display(view, wh), cv2.COLOR_RGB2GRAY)
+    warped = resample(other, np.nan_to_num(grid, nan=-1e4))
+    start = (corners - low - 0.5).astype(np.float32)
+    there, ok, _ = cv2.calcOpticalFlowPyrLK(np.ascontiguousarray(template), warped, start, None, **_LK)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(warped, np.ascontiguousarray(template), there, None, **_LK)
+    kept = (ok & ok_back).ravel().astype(bool) & (np.linalg.norm(back - start, axis=1) < 0.25)
+    kept &= np.linalg.norm(there - start, axis=1) < 12
+    kept &= _alike(template, warped, start, there)
+    found = _pixels_on_plane(cameras, frame, view, there.astype(np.float64) + low + 0.5, plane)
+    with np.errstate(invalid="ignore"):
+        kept &= (found > 4).all(1) & (found < np.array(wh) - 4).all(1)
+    return np.where(kept[:, None], found, np.nan)
+
+
+def _alike(a: Array, b: Array, at_a: Array, at_b: Array) -> Array:
+    """(N,) whether 11x11 patches correlate: an occluder in front of the patch must not count."""
+    def patches(picture: Array, centres: Array) -> Array:
+        offsets = np.arange(-5, 6, dtype=np.float32)
+        grid_x = centres[:, 0, None, None] + offsets[None, None, :] + 0 * offsets[None, :, None]
+        grid_y = centres[:, 1, None, None] + offsets[None, :, None] + 0 * offsets[None, None, :]
+        sampled = cv2.remap(picture, grid_x.reshape(len(centres), -1), grid_y.reshape(len(centres), -1), cv2.INTER_LINEAR)
+        sampled = sampled.astype(np.float32)
+        return sampled - sampled.mean(1, keepdims=True)
+
+    pa, pb = patches(a, at_a), patches(b, at_b)
+    norm = np.linalg.norm(pa, axis=1) * np.linalg.norm(pb, axis=1)
+    return (pa * pb).sum(1) > 0.8 * np.maximum(norm, 1e-6)
+
+
+def _triangulate(cameras: CameraPath, tracks: Array) -> tuple[Array, Array]:
+    """(V, N, 2) tracks to (N, 3) world points and (N,) median reprojection errors in px (inf: not solvable).
+
+    Linear solution, then Gauss-Newton with Huber weights on the reprojection error (Hartley and Zisserman, 12.2).
+    """
+    seen = np.isfinite(tracks[..., 0])
+    rays = np.stack([c.normalized_from_px(np.nan_to_num(t)) for c, t in zip(cameras.cameras, tracks, strict=True)])
+    pose = cameras.camera_from_world
+    focal = np.array([c.fx for c in cameras.cameras])
+    points = np.full((tracks.shape[1], 3), np.nan)
+    error = np.full(tracks.shape[1], np.inf)
+    for n in np.flatnonzero(seen.sum(0) >= 4):
+        views = np.flatnonzero(seen[:, n])
+        p, xy = pose[views], rays[views, n]
+        rows = np.concatenate([xy[:, :1] * p[:, 2] - p[:, 0], xy[:, 1:] * p[:, 2] - p[:, 1]])
+        x = np.linalg.lstsq(rows[:, :3], -rows[:, 3], rcond=None)[0]
+        residual = np.empty(0)
+        for _ in range(6):
+            cam = p[:, :3, :3] @ x + p[:, :3, 3]
+            z = cam[:, 2:]
+            if (z <= 0).any():
+                break
+            residual = (cam[:, :2] / z - xy) * focal[views, None]
+            jacobian = (p[:, :2, :3] - (cam[:, :2] / z)[..., None] * p[:, 2:3, :3]) / z[..., None] * focal[views, None, None]
+            weight = np.minimum(1.0, 0.5 / np.maximum(np.linalg.norm(residual, axis=1), 1e-9))
+            j, r = jacobian.reshape(-1, 3), residual.ravel()
+            w = np.repeat(weight, 2)
+            normal = (j * w[:, None]).T @ j
+            if np.linalg.cond(normal) > 1e12:
+                break
+            x = x - np.linalg.solve(normal, (j * w[:, None]).T @ r)
+        else:
+            points[n], error[n] = x, np.median(np.linalg.norm(residual, axis=1))
+    return points, error
+
+
+def _with_sparse(scene: Scene4D, frame: int, at: Array, points: Array, corners: Array) -> tuple[Array, Array]:
+    """Triangulated corners and the scene's own points near the pixel, each weighted by its nearness in the picture."""
+    px, inside = _seen(scene.cameras, frame, scene.points.xyz)
+    reach = 0.12 * scene.working_wh[0]
+    distance = np.where(inside, np.linalg.norm(px - at, axis=1), np.inf)
+    chosen = np.argsort(distance)[:60]
+    chosen = chosen[distance[chosen] < 1.5 * reach]
+    near = np.concatenate([points, scene.points.xyz[chosen]])
+    far_px = np.concatenate([np.linalg.norm(corners - at, axis=1), distance[chosen]])
+    return near, np.exp(-0.5 * (far_px / (0.6 * reach)) ** 2)
+
+
+def _fit_plane(
+    points: Array, weight: Array, cameras: CameraPath, frame: int, at: Array, scene: Scene4D, rng: np.random.Generator
+) -> Plane:
+    """Weighted RANSAC, then reweighted least squares. Planes that gravity favours win when the points cannot tell."""
+    if len(points) < 5:
+        raise NoSurface(
+            f"only {len(points)} points are known around the pixel", "Choose a pixel on a textured surface that stands still"
+        )
+    origin, direction = _ray(cameras, frame, at)
+    dense = float(_first_plane(scene, frame, at).intersect(origin, direction))
+    up = np.array([0.0, 1.0, 0.0])
+    best, best_score = None, -1.0
+    chances = weight / weight.sum()
+    # Level planes through single points stand beside the free ones: three points on a line define nothing.
+    candidates = [(up, points[i]) for i in rng.choice(len(points), 60, p=chances)]
+    for _ in range(240):
+        a, b, c = points[rng.choice(len(points), 3, replace=False, p=chances)]
+        normal = np.cross(b - a, c - a)
+        length = np.linalg.norm(normal)
+        if length > 1e-12:
+            candidates.append((normal / length, a))
+    for normal, through in candidates:
+        normal = normal if normal @ (origin - through) > 0 else -normal
+        plane = Plane(normal, float(normal @ through))
+        t = float(plane.intersect(origin, direction))
+        if not (np.isfinite(t) and t > 0 and abs(np.log(t / dense)) < 0.3):
+            continue
+        spread = 0.005 * t * np.linalg.norm(direction)
+        score = float((weight * np.exp(-0.5 * (plane.distance(points) / spread) ** 2)).sum())
+        score *= 1.05 if abs(normal @ up) > np.cos(np.radians(4)) else 1.0
+        if score > best_score:
+            best, best_score = plane, score
+    if best is None:
+        raise NoSurface("no plane fits the points around the pixel", "Choose a pixel on a flat, textured surface")
+    return _refine_plane(best, points, weight, cameras, frame, at)
+
+
+def _refine_plane(plane: Plane, points: Array, weight: Array, cameras: CameraPath, frame: int, at: Array) -> Plane:
+    """Reweighted total least squares on the plane's inliers; slopes that the points do not support stay as they are."""
+    origin, _ = _ray(cameras, frame, at)
+    for _ in range(8):
+        spread = _tolerance(cameras, frame, plane, at)
+        w = weight * np.exp(-0.5 * (plane.distance(points) / spread) ** 2)
+        if (w > 0.05).sum() < 4:
+            return plane
+        centre = (w[:, None] * points).sum(0) / w.sum()
+        # A prior of one point's weight on either side of the centre along the current plane keeps thin clusters level.
+        arms = _basis(plane.normal) * 20 * spread
+        stacked = np.concatenate([points - centre, arms, -arms])
+        ws = np.concatenate([w, np.full(4, 0.25)])
+        _, vectors = np.linalg.eigh((ws[:, None] * stacked).T @ stacked)
+        normal = vectors[:, 0] if vectors[:, 0] @ (origin - centre) > 0 else -vectors[:, 0]
+        plane = Plane(normal, float(normal @ centre))
+    return plane
+
+
+def _basis(normal: Array) -> Array:
+    """(2, 3) unit vectors that span the plane."""
+    first = np.cross(normal, np.eye(3)[np.argmin(np.abs(normal))])
+    first /= np.linalg.norm(first)
+    return np.stack([first, np.cross(normal, first)])
