@@ -1,0 +1,1 @@
+"""One file per stage: a pure function of its inputs and its config that writes a folder."""
