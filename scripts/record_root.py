@@ -1,8 +1,9 @@
-"""Tells the environment where the application lies, so that `backlot` works from any folder."""
+"""Records the application's root in its virtual environment, so that the command line works from any folder."""
 
 import sys
 from pathlib import Path
 
-record = Path(sys.prefix) / "share" / "backlot" / "root"
+root = Path(__file__).resolve().parents[1]
+record = Path(sys.prefix, "share", "backlot", "root")
 record.parent.mkdir(parents=True, exist_ok=True)
-record.write_text(f"{Path(__file__).resolve().parent.parent}\n")
+record.write_text(f"{root}\n", encoding="utf-8")

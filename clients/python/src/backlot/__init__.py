@@ -1,0 +1,70 @@
+"""The light client of Backlot: requests, jobs, results. Needs grpcio and protobuf only.
+
+    with backlot.embedded_server() as server, server.connect() as client:
+        chair = backlot.InsertedObject("chair.glb", at_px=(640, 520), height_px=180)
+        job = client.insert("shot.mp4", [chair])
+        job.download("out")
+
+``Client`` speaks to any server; ``AsyncClient`` is the same with ``await``. Errors form one tree below
+``BacklotError``.
+"""
+
+from backlot._async import AsyncClient, AsyncJob
+from backlot._client import Client, Job
+from backlot._embedded import EmbeddedServer, embedded_server
+from backlot._errors import (
+    BacklotError,
+    Cancelled,
+    CorruptFile,
+    InternalError,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    ServerNotFound,
+    Unavailable,
+    Unsolvable,
+)
+from backlot._events import Event, JobState, JobSummary, ResultFile
+from backlot._requests import (
+    Clip,
+    InsertedObject,
+    InsertRequest,
+    KnownDistance,
+    Lighting,
+    Matching,
+    ReconstructRequest,
+    SceneOptions,
+)
+
+__all__ = [
+    "AsyncClient",
+    "AsyncJob",
+    "BacklotError",
+    "Cancelled",
+    "Client",
+    "Clip",
+    "CorruptFile",
+    "EmbeddedServer",
+    "Event",
+    "InsertRequest",
+    "InsertedObject",
+    "InternalError",
+    "InvalidRequest",
+    "Job",
+    "JobState",
+    "JobSummary",
+    "KnownDistance",
+    "Lighting",
+    "Matching",
+    "NotFound",
+    "PermissionDenied",
+    "ReconstructRequest",
+    "ResourceExhausted",
+    "ResultFile",
+    "SceneOptions",
+    "ServerNotFound",
+    "Unavailable",
+    "Unsolvable",
+    "embedded_server",
+]

@@ -1,0 +1,233 @@
+"""What to ask for, as plain dataclasses, and how they become messages.
+
+Field names are those of the contract and of the server, so that an error's ``field`` can be found here.
+Paths are local: ``inputs`` lists them with their fields, the client uploads them or names them in place, and
+``to_proto`` is given where they lie. Values are judged by the server alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from backlot.v1 import common_pb2, insertion_pb2, scene_pb2
+
+
+class InputKind(Enum):
+    """Which files belong to an input (see ``_uploads``)."""
+
+    CLIP = "clip"  # a video, or the folder or pattern of an image sequence
+    MESH = "mesh"  # with the files that it refers to
+    FILE = "file"
+    FOLDER = "folder"  # with everything below
+
+
+@dataclass(frozen=True)
+class Input:
+    path: str
+    kind: InputKind
+
+
+Places = Mapping[Input, common_pb2.MediaPath]
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Clip:
+    path: str
+    first_frame: int | None = None
+    last_frame: int | None = None
+    colorspace: str = ""
+
+    @property
+    def input(self) -> Input:
+        return Input(self.path, InputKind.CLIP)
+
+    def to_proto(self, places: Places) -> common_pb2.Clip:
+        return common_pb2.Clip(
+            path=places[self.input],
+            first_frame=self.first_frame,
+            last_frame=self.last_frame,
+            colorspace=self.colorspace,
+        )
+
+
+@dataclass(frozen=True)
+class KnownDistance:
+    """Two pixels of the first frame of the range and the metres between the surface points that they show."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    metres: float
+
+    def to_proto(self) -> common_pb2.KnownDistance:
+        return common_pb2.KnownDistance(x0=self.x0, y0=self.y0, x1=self.x1, y1=self.y1, metres=self.metres)
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What is known about the scene, or where an earlier solve of it lies."""
+
+    cameras_file: str = ""
+    scene_dir: str = ""
+    focal_mm: float | None = None
+    horizon: str = ""
+    known_distance: KnownDistance | None = None
+    camera_height_m: float | None = None
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        if self.cameras_file:
+            yield "scene.cameras_file", Input(self.cameras_file, InputKind.FILE)
+        if self.scene_dir:
+            yield "scene.scene_dir", Input(self.scene_dir, InputKind.FOLDER)
+
+    def to_proto(self, places: Places) -> common_pb2.SceneOptions:
+        return common_pb2.SceneOptions(
+            cameras_file=places.get(Input(self.cameras_file, InputKind.FILE)),
+            scene_dir=places.get(Input(self.scene_dir, InputKind.FOLDER)),
+            focal_mm=self.focal_mm,
+            horizon=self.horizon,
+            known_distance=self.known_distance.to_proto() if self.known_distance else None,
+            camera_height_m=self.camera_height_m,
+        )
+
+
+@dataclass(frozen=True)
+class InsertedObject:
+    """One object and where it stands; exactly one of ``height_m``, ``height_px`` and ``scale`` is given."""
+
+    path: str
+    at_px: tuple[float, float]
+    frame: int | None = None
+    height_m: float | None = None
+    height_px: float | None = None
+    scale: float | None = None
+    yaw_deg: float = 0.0
+    object_up: str = ""
+    attach: str = "world"
+    name: str = ""
+
+    @property
+    def input(self) -> Input:
+        return Input(self.path, InputKind.MESH)
+
+    def to_proto(self, places: Places) -> common_pb2.InsertedObject:
+        return common_pb2.InsertedObject(
+            path=places[self.input],
+            at_px=common_pb2.PixelPoint(x=self.at_px[0], y=self.at_px[1]),
+            frame=self.frame,
+            height_m=self.height_m,
+            height_px=self.height_px,
+            scale=self.scale,
+            yaw_deg=self.yaw_deg,
+            object_up=self.object_up,
+            attach=self.attach,
+            name=self.name,
+        )
+
+
+@dataclass(frozen=True)
+class Lighting:
+    hdri: str = ""
+    hdri_yaw_deg: float = 0.0
+    exposure_ev: float = 0.0
+
+    @property
+    def input(self) -> Input:
+        return Input(self.hdri, InputKind.FILE)
+
+    def to_proto(self, places: Places) -> common_pb2.Lighting:
+        return common_pb2.Lighting(
+            hdri=places.get(self.input), hdri_yaw_deg=self.hdri_yaw_deg, exposure_ev=self.exposure_ev
+        )
+
+
+@dataclass(frozen=True)
+class Matching:
+    motion_blur: bool = True
+    grain: bool = True
+    sharpness: bool = True
+    shutter_deg: float = 180.0
+
+    def to_proto(self) -> common_pb2.Matching:
+        return common_pb2.Matching(
+            motion_blur=self.motion_blur, grain=self.grain, sharpness=self.sharpness, shutter_deg=self.shutter_deg
+        )
+
+
+@dataclass(frozen=True)
+class ReconstructRequest:
+    clip: Clip
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    seed: int = 0
+    no_cache: bool = False
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield "clip.path", self.clip.input
+        yield from self.scene.inputs
+
+    def to_proto(self, places: Places, request_id: str) -> scene_pb2.ReconstructSceneRequest:
+        return scene_pb2.ReconstructSceneRequest(
+            request_id=request_id,
+            clip=self.clip.to_proto(places),
+            scene=self.scene.to_proto(places),
+            seed=self.seed,
+            no_cache=self.no_cache,
+        )
+
+
+@dataclass(frozen=True)
+class InsertRequest:
+    clip: Clip
+    objects: tuple[InsertedObject, ...]
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    lighting: Lighting = field(default_factory=Lighting)
+    matching: Matching = field(default_factory=Matching)
+    holdout: str = ""
+    draft: bool = False
+    backend: str = "none"
+    seed: int = 0
+    no_cache: bool = False
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield "clip.path", self.clip.input
+        for index, inserted in enumerate(self.objects):
+            yield f"objects[{index}].path", inserted.input
+        yield from self.scene.inputs
+        if self.lighting.hdri:
+            yield "lighting.hdri", self.lighting.input
+        if self.holdout:
+            yield "holdout", self._holdout_input
+
+    @property
+    def _holdout_input(self) -> Input:
+        return Input(self.holdout, InputKind.CLIP)
+
+    def to_proto(self, places: Places, request_id: str) -> insertion_pb2.InsertObjectRequest:
+        return insertion_pb2.InsertObjectRequest(
+            request_id=request_id,
+            clip=self.clip.to_proto(places),
+            objects=[inserted.to_proto(places) for inserted in self.objects],
+            scene=self.scene.to_proto(places),
+            lighting=self.lighting.to_proto(places),
+            matching=self.matching.to_proto(),
+            holdout=places.get(self._holdout_input),
+            draft=self.draft,
+            backend=self.backend,
+            seed=self.seed,
+            no_cache=self.no_cache,
+        )
+
+
+Request = ReconstructRequest | InsertRequest
+
+
+def as_clip(clip: Clip | PathLike) -> Clip:
+    return clip if isinstance(clip, Clip) else Clip(os.fspath(clip))

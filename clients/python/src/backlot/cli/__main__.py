@@ -1,0 +1,7 @@
+"""``python -m backlot.cli`` is ``backlot``."""
+
+import sys
+
+from backlot.cli import main
+
+sys.exit(main())

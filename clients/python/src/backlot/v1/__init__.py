@@ -1,0 +1,1 @@
+"""Generated from protos/backlot/v1 by scripts/protos: do not edit."""

@@ -1,0 +1,118 @@
+"""The last step: object and shadow onto the plate, in linear light, and nothing else.
+
+    composite = plate * ratio * (1 - A) + object,   A = alpha * visible, object = beauty * visible
+
+holds exactly for the delivered linear layers. Where the effect matte is 0 the source's code values are copied, never
+converted there and back: those pixels are bit-identical to the plate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from geometry.camera import Camera, pixel_centres
+from geometry.masks import Evidence, depth_evidence, effect_matte, visibility_from_evidence
+from geometry.scene import DepthMap, Plane, RenderLayers
+from geometry.shapes import expect_shape
+
+Array = np.ndarray
+
+Encode = Callable[[Array], Array]  # (h, w, 3) linear pixels to code values of the plate's type
+
+
+@dataclass(frozen=True)
+class Composite:
+    """One finished frame. ``effect`` False guarantees that ``code`` is the plate's."""
+
+    code: Array  # (H, W, 3) source type
+    linear: Array  # (H, W, 3) float32
+    effect: Array  # (H, W) bool
+    object_premultiplied: Array  # (H, W, 4) float32 linear, after occlusion
+    ratio: Array  # (H, W, 3) float32, exactly 1 where nothing changes
+
+
+def composite(
+    plate_code: Array,
+    plate_linear: Array,
+    layers: RenderLayers,
+    visible: Array,
+    encode: Encode,
+    *,
+    receiver: Array | None = None,
+    dead_zone: float = 1 / 512,
+) -> Composite:
+    """Put one frame's layers on its plate.
+
+    ``plate_code`` (H, W, 3) as decoded, ``plate_linear`` (H, W, 3); ``visible`` (H, W) from ``geometry.masks``;
+    ``receiver`` (H, W) in [0, 1]: where the rendered surface is the one the plate shows (``receiver_visibility``), else
+    shadows would fall on what stands in front. ``encode`` turns (H, W, 3) linear pixels into code values of the plate's
+    type. Changes below ``dead_zone`` (half a code value) are taken out of the layers, so that layers and code agree.
+    """
+    hw = layers.alpha.shape
+    for name, array, shape in (
+        ("plate_code", plate_code, (*hw, 3)),
+        ("plate_linear", plate_linear, (*hw, 3)),
+        ("visible", visible, hw),
+    ):
+        expect_shape(name, array, shape)
+    ratio = layers.ratio if receiver is None else held_out(layers.ratio, receiver)
+    effect = effect_matte(ratio, layers.alpha, visible, dead_zone=dead_zone)
+    ratio = np.where(effect[..., None], ratio, 1.0).astype(np.float32)
+    shown = np.where(effect, visible, 0.0)[..., None]
+    rgba = (np.dstack([layers.beauty, layers.alpha]) * shown).astype(np.float32)
+    linear = (plate_linear * ratio * (1 - rgba[..., 3:]) + rgba[..., :3]).astype(np.float32)
+    return Composite(_encoded(plate_code, linear, effect, encode), linear, effect, rgba, ratio)
+
+
+def _encoded(plate_code: Array, linear: Array, effect: Array, encode: Encode) -> Array:
+    """Plate code values, replaced inside ``effect`` only; the encoder sees the smallest box around it."""
+    out = plate_code.copy()
+    rows, columns = np.flatnonzero(effect.any(1)), np.flatnonzero(effect.any(0))
+    if len(rows) == 0:
+        return out
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    code = encode(linear[box])
+    if code.dtype != plate_code.dtype:
+        raise TypeError(f"encode: expected {plate_code.dtype} as the plate has, got {code.dtype}")
+    inside = effect[box]
+    out[box][inside] = code[inside]
+    return out
+
+
+def held_out(ratio: Array, receiver: Array) -> Array:
+    """(H, W, 3) ratio that acts only where ``receiver`` (H, W) is 1, and is exactly 1 where it is 0."""
+    expect_shape("receiver", receiver, ratio.shape[:2])
+    return (1 + (ratio - 1) * receiver[..., None]).astype(np.float32)
+
+
+def plane_depth(plane: Plane, camera: Camera, camera_from_world: Array) -> Array:
+    """(H, W) float32 z-depth of a plane, 0 where no ray meets it."""
+    rotation, translation = camera_from_world[:3, :3], camera_from_world[:3, 3]
+    along = camera.rays_from_px(pixel_centres(camera.wh)) @ (rotation @ plane.normal)
+    height = plane.distance(-rotation.T @ translation)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = -height / along
+    return np.where(np.isfinite(depth) & (depth > 0), depth, 0.0).astype(np.float32)
+
+
+def receiver_evidence(scene: DepthMap, receiver_depth: Array, ratio: Array, *, tolerance: float = 0.04) -> Evidence:
+    """Is the surface that the shadow was rendered on, (H, W) ``receiver_depth``, the one that the plate shows?
+
+    Asked where ``ratio`` (H, W, 3) differs from 1. ``tolerance`` (relative depth): receiver and scene are the same
+    surface measured twice, and only what stands clearly in front of it takes the shadow away.
+    """
+    touched = (np.abs(ratio - 1).max(-1) > 0) & (receiver_depth > 0)
+    return depth_evidence(receiver_depth * np.float32(1 - tolerance), touched.astype(np.float32), scene)
+
+
+def receiver_visibility(
+    scene: DepthMap, receiver_depth: Array, ratio: Array, plate: Array, *, tolerance: float = 0.04
+) -> Array:
+    """(H, W) in [0, 1], with contours after ``plate`` (H, W, 3) uint8: 1 where the shadow may fall, for ``composite``.
+
+    For a clip: ``receiver_evidence`` of each frame, ``masks.stabilise``, ``masks.visibility_from_evidence``.
+    """
+    return visibility_from_evidence(receiver_evidence(scene, receiver_depth, ratio, tolerance=tolerance), plate)
