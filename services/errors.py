@@ -7,18 +7,24 @@
       Unavailable         transient: the same call may work later
       ResourceExhausted   disk, memory or queue is full
       Cancelled           somebody asked for it
+      Unsupported         the contract has it, this server does not
       InternalError       our fault
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import grpc
+from google.protobuf import duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
 
 
 class BacklotError(Exception):
     """Base of all errors that users see. ``reason`` is stable and machine-readable."""
 
-    reason = "INTERNAL"
+    reason: str
 
 
 class InvalidRequest(BacklotError):
@@ -55,8 +61,12 @@ class Cancelled(BacklotError):
     reason = "CANCELLED"
 
 
+class Unsupported(BacklotError):
+    reason = "UNSUPPORTED"
+
+
 class InternalError(BacklotError):
-    pass
+    reason = "INTERNAL"
 
 
 STATUS: dict[type[BacklotError], grpc.StatusCode] = {
@@ -66,5 +76,49 @@ STATUS: dict[type[BacklotError], grpc.StatusCode] = {
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Cancelled: grpc.StatusCode.CANCELLED,
+    Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     InternalError: grpc.StatusCode.INTERNAL,
 }
+
+DOMAIN = "backlot"
+_LONGEST = 800  # characters: all of a status must fit into 8 KiB of trailing metadata
+_BY_REASON = {error.reason: error for error in STATUS}
+
+
+def status_code(error: BacklotError) -> grpc.StatusCode:
+    """The code of the nearest class in ``STATUS``."""
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def as_data(error: BacklotError) -> dict[str, str]:
+    """Plain data that ``from_data`` turns back into an equal error: for the journal and for pipes."""
+    data = {"reason": error.reason, "message": str(error)}
+    return data | {name: getattr(error, name) for name in ("field", "expected", "got", "hint") if hasattr(error, name)}
+
+
+def from_data(data: Mapping[str, str]) -> BacklotError:
+    cls = _BY_REASON[data["reason"]]
+    if cls is InvalidRequest:
+        return InvalidRequest(data["field"], data["expected"], data["got"])
+    error = cls(data["message"])
+    if isinstance(error, Unsolvable):
+        error.hint = data["hint"]
+    return error
+
+
+def to_status(error: BacklotError) -> status_pb2.Status:
+    """The rich status: exactly one ``ErrorInfo``; ``BadRequest`` names the field; ``RetryInfo`` where waiting helps."""
+    data = {name: value[:_LONGEST] for name, value in as_data(error).items()}
+    metadata = {name: value for name, value in data.items() if name not in ("reason", "message")}
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
+    if isinstance(error, InvalidRequest):
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=data["field"], description=f"expected {data['expected']}, got {data['got']}"
+        )
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, (Unavailable, ResourceExhausted)):
+        details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=5)))
+    status = status_pb2.Status(code=status_code(error).value[0], message=data["message"])
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status

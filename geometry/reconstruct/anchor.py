@@ -19,13 +19,17 @@ import numpy as np
 from geometry import rigid
 from geometry.camera import resample
 from geometry.reconstruct.errors import ReconstructError
+from geometry.reconstruct.triangulate import triangulate
 from geometry.scene import FrameSource, Plane, Scene4D
 from geometry.trajectory import CameraPath
 
 Array = np.ndarray
 Progress = Callable[[int, int], None]
 
-_LK = dict(winSize=(17, 17), maxLevel=2, criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4))
+UP = np.array([0.0, 1.0, 0.0])
+_LK = {
+    "winSize": (17, 17), "maxLevel": 2, "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4),
+}
 
 
 class NoSurface(ReconstructError):
@@ -64,7 +68,7 @@ def fit_anchor(
         for i, view in enumerate(views):
             tracks[i] = _follow(clip, cameras, frame, view, corners, plane)
             report(round_ * len(views) + i + 1, rounds * len(views))
-        points, residual = _triangulate(cameras.select(views), tracks)
+        points, residual = triangulate(cameras.select(views), tracks)
         good = residual < 0.7
         near, weight = _with_sparse(scene, frame, at, points[good], corners[good])
         plane = _fit_plane(near, weight, cameras, frame, at, scene, rng)
@@ -110,22 +114,44 @@ def _seen(cameras: CameraPath, frame: int, points: Array) -> tuple[Array, Array]
 
 
 def _first_plane(scene: Scene4D, frame: int, at: Array) -> Plane:
-    """A level plane through the depth at the pixel: good enough to start tracking."""
+    """A level plane at about the depth of the pixel: good enough to start tracking."""
+    origin, direction = _ray(scene.cameras, frame, at)
+    z = _dense_depth(scene, frame, at)
+    if z is None:
+        z = _sparse_depth(scene, frame, at)
+    if z is None:
+        raise NoSurface(
+            f"no surface is known at pixel ({at[0]:.0f}, {at[1]:.0f}) of frame {frame}: sky, glass or a blank region",
+            "Choose a pixel on a textured surface",
+        )
+    normal = UP
+    if abs(direction @ normal) < 0.05 * np.linalg.norm(direction):  # seen edge-on: a plane that faces us tracks better
+        normal = -direction / np.linalg.norm(direction)
+    return Plane(normal, float((origin + z * direction) @ normal))
+
+
+def _dense_depth(scene: Scene4D, frame: int, at: Array) -> float | None:
+    """Median of the trusted depths within a few pixels."""
     depth = scene.depth.read(frame)
     x, y = int(at[0]), int(at[1])
     window = np.s_[max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5]
-    values, sure = depth.depth[window], depth.confidence[window] > 0.05
-    if not (sure & (values > 0)).any():
-        raise NoSurface(
-            f"no surface is known at pixel of frame {frame}: sky, glass or a region without texture",
-            "Choose a pixel on a textured surface",
-        )
-    z = float(np.median(values[sure & (values > 0)]))
+    trusted = (depth.confidence[window] > 0.3) & (depth.depth[window] > 0)
+    return float(np.median(depth.depth[window][trusted])) if trusted.sum() >= 5 else None
+
+
+def _sparse_depth(scene: Scene4D, frame: int, at: Array) -> float | None:
+    """Where the pixel's ray meets the level of the points around it: floors often lack texture, not neighbours."""
+    points, _ = _near_points(scene, frame, at)
+    if len(points) < 5:
+        return None
     origin, direction = _ray(scene.cameras, frame, at)
-    normal = np.array([0.0, 1.0, 0.0])
-    if abs(direction @ normal) < 0.05 * np.linalg.norm(direction):  # seen edge-on: a plane that faces the camera tracks better
-        normal = -direction / np.linalg.norm(direction)
-    return Plane(normal, float((origin + z * direction) @ normal))
+    own = rigid.transform(scene.cameras.pose(frame), points)[:, 2]
+    if abs(direction[1]) < 0.05 * np.linalg.norm(direction):
+        return float(np.median(own))
+    level = (points[:, 1] - origin[1]) / direction[1]
+    # A point of another surface would put the pixel far before or behind itself.
+    plausible = (level > 0.5 * own) & (level < 2 * own)
+    return float(np.median(level[plausible])) if plausible.sum() >= 5 else float(np.median(own))
 
 
 def _corners(picture: Array, at: Array, radius: float) -> Array:
@@ -191,52 +217,21 @@ def _alike(a: Array, b: Array, at_a: Array, at_b: Array) -> Array:
     return (pa * pb).sum(1) > 0.8 * np.maximum(norm, 1e-6)
 
 
-def _triangulate(cameras: CameraPath, tracks: Array) -> tuple[Array, Array]:
-    """(V, N, 2) tracks to (N, 3) world points and (N,) median reprojection errors in px (inf: not solvable).
-
-    Linear solution, then Gauss-Newton with Huber weights on the reprojection error (Hartley and Zisserman, 12.2).
-    """
-    seen = np.isfinite(tracks[..., 0])
-    rays = np.stack([c.normalized_from_px(np.nan_to_num(t)) for c, t in zip(cameras.cameras, tracks, strict=True)])
-    pose = cameras.camera_from_world
-    focal = np.array([c.fx for c in cameras.cameras])
-    points = np.full((tracks.shape[1], 3), np.nan)
-    error = np.full(tracks.shape[1], np.inf)
-    for n in np.flatnonzero(seen.sum(0) >= 4):
-        views = np.flatnonzero(seen[:, n])
-        p, xy = pose[views], rays[views, n]
-        rows = np.concatenate([xy[:, :1] * p[:, 2] - p[:, 0], xy[:, 1:] * p[:, 2] - p[:, 1]])
-        x = np.linalg.lstsq(rows[:, :3], -rows[:, 3], rcond=None)[0]
-        residual = np.empty(0)
-        for _ in range(6):
-            cam = p[:, :3, :3] @ x + p[:, :3, 3]
-            z = cam[:, 2:]
-            if (z <= 0).any():
-                break
-            residual = (cam[:, :2] / z - xy) * focal[views, None]
-            jacobian = (p[:, :2, :3] - (cam[:, :2] / z)[..., None] * p[:, 2:3, :3]) / z[..., None] * focal[views, None, None]
-            weight = np.minimum(1.0, 0.5 / np.maximum(np.linalg.norm(residual, axis=1), 1e-9))
-            j, r = jacobian.reshape(-1, 3), residual.ravel()
-            w = np.repeat(weight, 2)
-            normal = (j * w[:, None]).T @ j
-            if np.linalg.cond(normal) > 1e12:
-                break
-            x = x - np.linalg.solve(normal, (j * w[:, None]).T @ r)
-        else:
-            points[n], error[n] = x, np.median(np.linalg.norm(residual, axis=1))
-    return points, error
+def _near_points(scene: Scene4D, frame: int, at: Array) -> tuple[Array, Array]:
+    """(K, 3) of the scene's own points around the pixel, nearest first, and their distances (K,) in px."""
+    px, inside = _seen(scene.cameras, frame, scene.points.xyz)
+    distance = np.where(inside, np.linalg.norm(px - at, axis=1), np.inf)
+    chosen = np.argsort(distance, kind="stable")[:60]
+    chosen = chosen[distance[chosen] < 0.18 * scene.working_wh[0]]
+    return scene.points.xyz[chosen], distance[chosen]
 
 
 def _with_sparse(scene: Scene4D, frame: int, at: Array, points: Array, corners: Array) -> tuple[Array, Array]:
     """Triangulated corners and the scene's own points near the pixel, each weighted by its nearness in the picture."""
-    px, inside = _seen(scene.cameras, frame, scene.points.xyz)
-    reach = 0.12 * scene.working_wh[0]
-    distance = np.where(inside, np.linalg.norm(px - at, axis=1), np.inf)
-    chosen = np.argsort(distance)[:60]
-    chosen = chosen[distance[chosen] < 1.5 * reach]
-    near = np.concatenate([points, scene.points.xyz[chosen]])
-    far_px = np.concatenate([np.linalg.norm(corners - at, axis=1), distance[chosen]])
-    return near, np.exp(-0.5 * (far_px / (0.6 * reach)) ** 2)
+    sparse, distance = _near_points(scene, frame, at)
+    far_px = np.concatenate([np.linalg.norm(corners - at, axis=1), distance])
+    weight = np.exp(-0.5 * (far_px / (0.07 * scene.working_wh[0])) ** 2)
+    return np.concatenate([points, sparse]), weight
 
 
 def _fit_plane(
@@ -249,11 +244,10 @@ def _fit_plane(
         )
     origin, direction = _ray(cameras, frame, at)
     dense = float(_first_plane(scene, frame, at).intersect(origin, direction))
-    up = np.array([0.0, 1.0, 0.0])
     best, best_score = None, -1.0
     chances = weight / weight.sum()
     # Level planes through single points stand beside the free ones: three points on a line define nothing.
-    candidates = [(up, points[i]) for i in rng.choice(len(points), 60, p=chances)]
+    candidates = [(UP, points[i]) for i in rng.choice(len(points), 60, p=chances)]
     for _ in range(240):
         a, b, c = points[rng.choice(len(points), 3, replace=False, p=chances)]
         normal = np.cross(b - a, c - a)
@@ -268,7 +262,7 @@ def _fit_plane(
             continue
         spread = 0.005 * t * np.linalg.norm(direction)
         score = float((weight * np.exp(-0.5 * (plane.distance(points) / spread) ** 2)).sum())
-        score *= 1.05 if abs(normal @ up) > np.cos(np.radians(4)) else 1.0
+        score *= 1.05 if abs(normal @ UP) > np.cos(np.radians(4)) else 1.0
         if score > best_score:
             best, best_score = plane, score
     if best is None:

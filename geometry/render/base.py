@@ -93,6 +93,8 @@ class Renderer(Protocol):
         seed: int,
         max_depth: int = 4,
         crop: tuple[int, int, int, int] | None = None,
+        with_rest: bool = True,
     ) -> Radiance:
-        """Path trace; ``spp`` samples in all, spread over the shutter samples."""
+        """Path trace; ``spp`` samples in all, spread over the shutter samples. Without ``with_rest``, samples that
+        meet no object are not shaded and ``rest_rgb`` is 0: cheaper, and all else is the same."""
         ...

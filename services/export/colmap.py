@@ -74,6 +74,18 @@ def read_colmap(folder: Path) -> CameraPath:
     )
 
 
+def read_points(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) positions and (N,) errors in px of a ``points3D.txt``; empty when the file is not there."""
+    if not file.is_file():
+        return np.empty((0, 3)), np.empty(0)
+    rows = [line.split() for line in file.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    try:
+        table = np.array([[float(row[i]) for i in (1, 2, 3, 7)] for row in rows]).reshape(-1, 4)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{file}: expected POINT3D_ID X Y Z R G B ERROR rows, got something else") from error
+    return table[:, :3], table[:, 3]
+
+
 def find_model(folder: Path) -> Path:
     """The folder that holds ``cameras.txt`` or ``cameras.bin``. Raises ``ValueError``."""
     for model in (folder, folder / "sparse" / "0", folder / "sparse"):

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from services.config import Settings
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -50,6 +52,11 @@ class Context(Protocol):
         files) only enter the key. ``live`` objects (an open clip, a loaded scene) are passed on and never hashed: they
         must be derived from ``inputs``. ``weight`` is the stage's share in overall progress; ``label`` what users read.
         """
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """The deployment's choice of backends."""
         ...
 
     def deliver(self, artifact: Artifact, under: str = "") -> None:

@@ -40,7 +40,7 @@ def save_cameras(
     document = frames.cameras_json_from_path(cameras.scaled(source_wh))
     document["scene"] = {
         "working_wh": list(cameras.cameras[0].wh),
-        "ground": None if ground is None else {"normal": ground.normal.tolist(), "offset": ground.offset},
+        "ground": _plane_data(ground),
         "scale_known": False,
         "info": info,
     }
@@ -48,21 +48,47 @@ def save_cameras(
     np.savez(folder / POINTS, xyz=points.xyz, error_px=points.error_px, track_length=points.track_length)
 
 
+def scene_document(scene: Scene4D, cameras: Artifact) -> str:
+    """The ``cameras.json`` of a finished scene: in metres where the scale is known."""
+    document = frames.cameras_json_from_path(scene.cameras.scaled(scene.source_wh))
+    document["scene"] = json.loads((cameras.path / CAMERAS).read_text())["scene"] | {
+        "ground": _plane_data(scene.ground), "scale_known": scene.scale_known,
+    }
+    return json.dumps(document, indent=1)
+
+
+def _plane_data(plane: Plane | None) -> dict[str, Any] | None:
+    return None if plane is None else {"normal": plane.normal.tolist(), "offset": float(plane.offset)}
+
+
+def path_from_document(document: dict[str, Any]) -> CameraPath:
+    """The camera path of a ``cameras.json``, on the displayed raster."""
+    return frames.path_from_cameras_json(document)
+
+
+def load_cameras(cameras: Artifact) -> tuple[CameraPath, SparsePoints]:
+    """Cameras on the working raster, and the points that came with them."""
+    document = json.loads((cameras.path / CAMERAS).read_text())
+    path = path_from_document(document).scaled(tuple(document["scene"]["working_wh"]))
+    with np.load(cameras.path / POINTS) as stored:
+        return path, SparsePoints(stored["xyz"], stored["error_px"], stored["track_length"])
+
+
 def load_scene(cameras: Artifact, depth: Artifact, mesh: Artifact | None, scale: float | None) -> Scene4D:
-    """Put a scene together; ``scale`` is metres per solved unit, ``None`` while nobody knows."""
+    """Put a scene together; ``scale`` is metres per stored unit, ``None`` when nothing new is known of it."""
     document = json.loads((cameras.path / CAMERAS).read_text())
     about = document["scene"]
-    path = frames.path_from_cameras_json(document)
-    with np.load(cameras.path / POINTS) as stored:
-        points = SparsePoints(stored["xyz"], stored["error_px"], stored["track_length"])
+    path, points = load_cameras(cameras)
     ground = about["ground"] and Plane(np.array(about["ground"]["normal"]), about["ground"]["offset"])
+    has_mesh = mesh is not None and (mesh.path / MESH).exists()
     scene = Scene4D(
-        cameras=path.scaled(tuple(about["working_wh"])),
-        source_wh=path.cameras[0].wh,
+        cameras=path,
+        source_wh=(document["w"], document["h"]),
         points=points,
         depth=DepthFolder(depth.path),
-        mesh=mesh and load_ply(mesh.path / MESH),
+        mesh=load_ply(mesh.path / MESH) if mesh is not None and has_mesh else None,
         ground=ground,
+        scale_known=about["scale_known"],
     )
     return scene if scale is None else scaled_scene(scene, scale)
 

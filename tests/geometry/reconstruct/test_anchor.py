@@ -112,4 +112,4 @@ def test_a_blank_floor_is_refused() -> None:
 
 def test_unknown_depth_is_refused() -> None:
     with pytest.raises(NoSurface, match="no surface is known"):
-        fit_anchor(FloorClip(), scene(200, FloorDepth(confidence=0.0)), 10, AT, seed=0, report=no_progress)
+        fit_anchor(FloorClip(), scene(0, FloorDepth(confidence=0.0)), 10, AT, seed=0, report=no_progress)

@@ -1,0 +1,480 @@
+"""Dense depth of a static scene from known cameras; needs no weights.
+
+Inverse depth ``q = 1 / z`` throughout. For each frame: dense flow to a few frames at useful baselines is triangulated
+and fused robustly (``triangulate_views``); depth edges, which flow blurs, are snapped to the picture by trying the
+nearer and the farther neighbour's depth photometrically (``snap_edges``); what nothing supports is filled along the
+picture's edges. A second pass keeps what other frames confirm and takes the median over them.
+
+All of it on the undistorted (pinhole) working raster, delivered on the lens's raster. Results do not depend on the
+number of threads: dense flow, whose blocks follow the thread count, is run on one thread per flow.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from geometry import rigid
+from geometry.camera import Camera, LensWarp
+from geometry.reconstruct.pair import Pair, Triangulation
+from geometry.scene import DepthMap, FrameSource, SparsePoints
+from geometry.trajectory import CameraPath
+
+Array = np.ndarray
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class DepthSettings:
+    sources_per_side: int = 3
+    baseline_share: tuple[float, float] = (0.03, 0.15)  # of the median depth, nearest and farthest source
+    min_overlap: float = 0.6  # of the picture that a source must share
+    flow_noise_px: float = 0.15
+    texture_levels: float = 2.0  # grey levels per px along the epipolar line where depth counts as half seen
+    snap_radii_px: tuple[int, ...] = (3, 7)
+    confirm_share: float = 0.02
+    fill_lambda: float = 900.0
+    fill_sigma: float = 8.0
+    cached_bytes: int = 256 << 20
+
+
+@dataclass(frozen=True)
+class RawDepth:
+    """First pass, on the pinhole raster: ``q`` > 0 everywhere, ``confidence`` in [0, 1]."""
+
+    q: Array
+    confidence: Array
+
+
+class DepthFolder:
+    """Depth maps as files, one .npz per frame: a ``DepthSource`` that can be written to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def write(self, frame: int, depth: DepthMap) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        confidence = np.round(depth.confidence * 255).astype(np.uint8)
+        np.savez(self.path / f"{frame:06d}.npz", depth=depth.depth.astype(np.float32), confidence=confidence)
+
+    def read(self, frame: int) -> DepthMap:
+        """Raises ``KeyError`` for a frame that has no map."""
+        path = self.path / f"{frame:06d}.npz"
+        if not path.exists():
+            raise KeyError(f"frame {frame} has no depth map")
+        with np.load(path) as data:
+            return DepthMap(data["depth"], data["confidence"].astype(np.float32) / 255)
+
+    def __contains__(self, frame: int) -> bool:
+        return (self.path / f"{frame:06d}.npz").exists()
+
+
+class DepthSolver:
+    """Depth of the frames of ``cameras``. ``raw`` is pass one; ``fused`` needs ``raw`` of the neighbours on file."""
+
+    def __init__(
+        self, clip: FrameSource, cameras: CameraPath, points: SparsePoints, *, settings: DepthSettings | None = None
+    ) -> None:
+        self.clip, self.cameras = clip, cameras
+        self.settings = settings or DepthSettings()
+        good = (points.error_px < 1.5) & np.isfinite(points.xyz).all(1)
+        self.points = points.xyz[good]
+        self._warps: dict[Camera, LensWarp] = {}
+        self._pictures = _Cache(self.settings.cached_bytes // 4)
+        self._flows = _Cache(self.settings.cached_bytes)
+        self._raws = _Cache(self.settings.cached_bytes // 2)
+        self._median_depth = self._depth_scale()
+
+    # -- geometry of the choice
+
+    def _depth_scale(self) -> float:
+        frames = self.cameras.frames[:: max(1, len(self.cameras) // 12)]
+        depths = [self._visible(frame)[1] for frame in frames]
+        seen = np.concatenate(depths)
+        if not len(seen):
+            raise ValueError("points: expected some that the cameras see, got none")
+        return float(np.median(seen))
+
+    def _visible(self, frame: int) -> tuple[Array, Array]:
+        """Pixels (K, 2) on the pinhole raster and depths (K,) of the sparse points that ``frame`` could see."""
+        camera = self.warp(frame).pinhole
+        local = rigid.transform(self.cameras.pose(frame), self.points)
+        px = camera.px_from_cam(local)
+        inside = (local[:, 2] > 0) & (px >= 0).all(1) & (px < camera.wh).all(1)
+        return px[inside], local[inside, 2]
+
+    def sources(self, frame: int) -> list[int]:
+        """Frames to compare ``frame`` with: both sides in time, baselines spread over the wanted range."""
+        index, s = self.cameras.index(frame), self.settings
+        centres, axes = self.cameras.centres, self.cameras.view_directions
+        _, depths = self._visible(frame)
+        scale = float(np.median(depths)) if len(depths) > 20 else self._median_depth
+        baseline = np.linalg.norm(centres - centres[index], axis=1) / scale
+        overlaps = axes @ axes[index] > np.cos(np.deg2rad(20))
+        chosen: list[int] = []
+        for side in (range(index - 1, -1, -1), range(index + 1, len(centres))):
+            usable = [i for i in side if overlaps[i]]
+            chosen += _spread_baselines(usable, baseline, s.baseline_share, s.sources_per_side)
+        return [self.cameras.frames[i] for i in sorted(chosen)]
+
+    def warp(self, frame: int) -> LensWarp:
+        lens = self.cameras.camera(frame)
+        if lens not in self._warps:
+            self._warps[lens] = LensWarp.of(lens)
+        return self._warps[lens]
+
+    # -- pictures and flow, kept for as long as they are likely to be needed again
+
+    def picture(self, frame: int) -> Array:
+        """(H, W, 3) uint8, undistorted."""
+        return self._pictures.get(frame, lambda: self._undistorted(frame))
+
+    def _undistorted(self, frame: int) -> Array:
+        warp = self.warp(frame)
+        picture = self.clip.display(frame, warp.lens.wh)
+        if warp.pinhole.wh == warp.lens.wh:
+            return picture
+        # Beyond the lens's picture its edge goes on, so that filters see no black frame.
+        grid = (warp.lens_px_from_pinhole - 0.5).astype(np.float32)
+        return cv2.remap(picture, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    def grey(self, frame: int) -> Array:
+        return self._pictures.get((frame, "grey"), lambda: cv2.cvtColor(self.picture(frame), cv2.COLOR_RGB2GRAY))
+
+    def _flow_pairs(self, frame: int, sources: Sequence[int]) -> list[tuple[Array, Array]]:
+        """Flow to each source and back; each direction is computed once and kept as half floats."""
+        wanted = [(a, b) for s in sources for a, b in ((frame, s), (s, frame))]
+        missing = [pair for pair in wanted if pair not in self._flows]
+        greys = {n: self.grey(n) for pair in missing for n in pair}
+        with _one_opencv_thread(), ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda pair: _dense_flow(greys[pair[0]], greys[pair[1]]), missing))
+        fresh = dict(zip(missing, found, strict=True))
+        for pair, flow in fresh.items():
+            self._flows.put(pair, flow)
+        out = []
+        for s in sources:
+            there = fresh.get((frame, s), self._flows.peek((frame, s)))
+            back = fresh.get((s, frame), self._flows.peek((s, frame)))
+            out.append((there.astype(np.float32), back.astype(np.float32)))
+        return out
+
+    # -- pass one
+
+    def raw(self, frame: int) -> RawDepth:
+        """Depth from this frame and its sources alone."""
+        s = self.settings
+        sources = self.sources(frame)
+        pairs = [self._pair(frame, other) for other in sources]
+        guide = self.picture(frame)
+        grey = self.grey(frame)
+        flows = self._flow_pairs(frame, sources)
+        seen = triangulate_views(grey, pairs, flows, 1 / self._median_depth, s)
+        prior = self._filled(guide, seen.q, seen.weight, frame)
+        q = np.where(seen.weight > 0, seen.q, prior).astype(np.float32)
+        q = (seen.weight * q + (1 - seen.weight) * prior).astype(np.float32)
+        sides = ([k for k, n in enumerate(sources) if n < frame], [k for k, n in enumerate(sources) if n > frame])
+        pictures = [self.grey(n) for n in sources]
+        snapped = snap_edges(grey, pictures, pairs, sides, q, prior, s)
+        confidence = seen.weight * snapped.support
+        # One more fill: unsupported pixels follow their supported neighbours along the picture's edges.
+        final = self._filled(guide, snapped.q, confidence**2, frame)
+        q = confidence * snapped.q + (1 - confidence) * final
+        return RawDepth(q.astype(np.float32), confidence.astype(np.float32))
+
+    def _pair(self, frame: int, other: int) -> Pair:
+        return Pair.between(self.warp(frame).pinhole, self.cameras.pose(frame),
+                            self.warp(other).pinhole, self.cameras.pose(other))
+
+    def _filled(self, guide: Array, q: Array, weight: Array, frame: int) -> Array:
+        """``q`` spread from where ``weight`` is, and from the sparse points, along the picture's smooth regions."""
+        px, depth = self._visible(frame)
+        weight = weight.astype(np.float32) + np.float32(1e-6)
+        total = weight * q
+        column, row = px[:, 0].astype(int), px[:, 1].astype(int)
+        total[row, column] += (0.5 / depth).astype(np.float32)
+        weight[row, column] += np.float32(0.5)
+        smooth = cv2.ximgproc.createFastGlobalSmootherFilter(guide, self.settings.fill_lambda, self.settings.fill_sigma)
+        low = smooth.filter(weight)
+        out = smooth.filter(total) / np.maximum(low, 1e-12)
+        bounds = 1 / depth if len(depth) else np.array([1 / self._median_depth])
+        return np.clip(out, 0.1 * bounds.min(), 3 * bounds.max()).astype(np.float32)
+
+    # -- pass two
+
+    def fused(self, frame: int, raw: Callable[[int], RawDepth]) -> DepthMap:
+        """Median over what other frames confirm, on the lens's raster; ``raw`` gives the first pass of any frame."""
+        s = self.settings
+        own = self._raws.get(frame, lambda: raw(frame))
+        near = [self.cameras.frames[i] for i in (self.cameras.index(frame) + d for d in (-2, -1, 1, 2))
+                if 0 <= i < len(self.cameras)]
+        others = sorted(set(self.sources(frame)) | set(near))
+        stack, votes, seen = [own.q], np.zeros_like(own.q), np.zeros_like(own.q)
+        for other in others:
+            theirs = self._raws.get(other, lambda other=other: raw(other))
+            pair = self._pair(frame, other)
+            sampled = pair.sample(theirs.q, own.q, interpolation=cv2.INTER_NEAREST)
+            trust = pair.sample(theirs.confidence, own.q)
+            # Their depth of the point, brought back along our ray: z_s = (a + q b) / q, so q = a / (z_s - b).
+            theirs_z = np.float32(1) / np.maximum(sampled, 1e-12)
+            back = pair.a[..., 2] / np.where(theirs_z > pair.b[2], theirs_z - pair.b[2], np.nan)
+            agrees = (np.abs(back - own.q) < s.confirm_share * own.q) & (sampled > 0)
+            visible = (sampled > 0) & ~(back > own.q * (1 + 2 * s.confirm_share))  # not hidden by something nearer
+            stack.append(np.where(agrees, back, np.nan))
+            votes += np.where(agrees, 0.3 + 0.7 * trust, 0)
+            seen += visible
+        with np.errstate(all="ignore"):
+            q = _nan_median(np.stack(stack))
+        agreement = np.clip((votes - 0.5) / np.clip(0.5 * seen, 1.0, 3.0), 0, 1)
+        confidence = np.sqrt(own.confidence * agreement)
+        return self._delivered(frame, q, confidence)
+
+    def _delivered(self, frame: int, q: Array, confidence: Array) -> DepthMap:
+        warp = self.warp(frame)
+        if warp.pinhole.wh != warp.lens.wh:
+            linear = warp.distort(q)
+            nearest = warp.distort(q, interpolation=cv2.INTER_NEAREST)
+            # Across a depth edge an average is a place where nothing is.
+            q = np.where(np.abs(linear - nearest) < 0.01 * nearest, linear, nearest)
+            confidence = warp.distort(confidence)
+        depth = np.where(q > 0, 1 / np.maximum(q, 1e-12), 0).astype(np.float32)
+        return DepthMap(depth, np.clip(confidence, 0, 1).astype(np.float32))
+
+
+def solve_depth(solver: DepthSolver, folder: DepthFolder, workdir: Path, progress: Progress | None = None) -> None:
+    """Both passes for all frames, with bounded memory; frames that ``folder`` holds already are left as they are."""
+    frames = solver.cameras.frames
+    workdir.mkdir(parents=True, exist_ok=True)
+    files = {frame: workdir / f"raw_{frame:06d}.npz" for frame in frames}
+    for done, frame in enumerate(frames):
+        if not files[frame].exists():
+            _write_raw(files[frame], solver.raw(frame))
+        if progress is not None:
+            progress(done + 1, 2 * len(frames))
+    for done, frame in enumerate(frames):
+        if frame not in folder:
+            folder.write(frame, solver.fused(frame, lambda n: _read_raw(files[n])))
+        if progress is not None:
+            progress(len(frames) + done + 1, 2 * len(frames))
+    for path in files.values():
+        path.unlink(missing_ok=True)
+
+
+def _write_raw(path: Path, raw: RawDepth) -> None:
+    np.savez(path, q=raw.q, confidence=np.round(raw.confidence * 255).astype(np.uint8))
+
+
+def _read_raw(path: Path) -> RawDepth:
+    with np.load(path) as data:
+        return RawDepth(data["q"], data["confidence"].astype(np.float32) / 255)
+
+
+# --- one frame ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FusedViews:
+    """``q`` and ``weight`` (H, W): weight is 1 - 10 x the expected relative error, 0 where nothing is known."""
+
+    q: Array
+    weight: Array
+
+
+def triangulate_views(
+    grey: Array, pairs: Sequence[Pair], flows: Sequence[tuple[Array, Array]], typical_q: float, s: DepthSettings
+) -> FusedViews:
+    """Robust inverse-variance mean over the views of what flow triangulates to."""
+    views = [pair.triangulate(there) for pair, (there, _) in zip(pairs, flows, strict=True)]
+    weights = [
+        _view_weight(view, _forward_backward(there, back), there, s)
+        for view, (there, back) in zip(views, flows, strict=True)
+    ]
+    qs, ws = np.stack([view.q for view in views]), np.stack(weights)
+    ws *= (qs > 0.02 * typical_q) & (qs < 50 * typical_q)
+    q = _weighted_median(qs, ws)
+    for _ in range(2):
+        spread = (qs - q) / np.maximum(q, 1e-9)
+        robust = ws / (1 + (spread / 0.02) ** 2)
+        total = robust.sum(0)
+        q = np.where(total > 0, (robust * qs).sum(0) / np.maximum(total, 1e-12), q)
+    spread2 = (robust * ((qs - q) / np.maximum(q, 1e-9)) ** 2).sum(0) / np.maximum(total, 1e-12)
+    # ``ws`` are inverse variances of q: the relative error they promise, and the one the views' spread shows.
+    promised2 = 1 / np.maximum(total * q * q, 1e-12)
+    agreeing = (robust > 0.3 * ws).sum(0) * (total > 0)
+    relative = np.sqrt(promised2 + spread2 / 2) + np.where(agreeing < 2, 0.1, 0)
+    texture = _texture_along_lines(grey, views)
+    seen = texture / (texture + s.texture_levels**2)
+    return FusedViews(q.astype(np.float32), (np.clip(1 - 10 * relative, 0, 1) * seen).astype(np.float32))
+
+
+def _view_weight(view: Triangulation, closing_px: Array, flow: Array, s: DepthSettings) -> Array:
+    """Inverse variance of one view's q; nearly 0 where the match is wrong, hidden, outside, or on something mobile."""
+    h, w = flow.shape[:2]
+    x, y = flow[..., 0] + np.arange(w, dtype=np.float32), flow[..., 1] + np.arange(h, dtype=np.float32)[:, None]
+    inside = (x >= 0) & (y >= 0) & (x <= w - 1) & (y <= h - 1)
+    trust = np.exp(-(view.across_px**2) - (closing_px / 1.5) ** 2)
+    return inside * trust * (view.px_per_q / s.flow_noise_px) ** 2
+
+
+def _forward_backward(there: Array, back: Array) -> Array:
+    h, w = there.shape[:2]
+    x = there[..., 0] + np.arange(w, dtype=np.float32)
+    y = there[..., 1] + np.arange(h, dtype=np.float32)[:, None]
+    returned = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1e3)
+    return np.hypot(there[..., 0] + returned[..., 0], there[..., 1] + returned[..., 1])
+
+
+def _texture_along_lines(grey: Array, views: Sequence[Triangulation]) -> Array:
+    """Mean square gradient, grey levels per px, along the epipolar lines: only that can tell depth."""
+    gx = cv2.Scharr(grey, cv2.CV_32F, 1, 0, scale=1 / 32)
+    gy = cv2.Scharr(grey, cv2.CV_32F, 0, 1, scale=1 / 32)
+    total = sum((gx * v.direction_x + gy * v.direction_y) ** 2 for v in views) / len(views)
+    return cv2.boxFilter(total, -1, (9, 9))
+
+
+@dataclass(frozen=True)
+class Snapped:
+    q: Array
+    support: Array  # (H, W) in [0, 1]: how well the pictures agree at q
+
+
+def snap_edges(
+    grey: Array, pictures: Sequence[Array], pairs: Sequence[Pair], sides: tuple[Sequence[int], Sequence[int]],
+    q: Array, prior: Array, s: DepthSettings,
+) -> Snapped:
+    """Choose per pixel between its own depth and the nearest and farthest around it, by what the pictures say.
+
+    A pixel beside an occluder is hidden from the views of one side: the better side (before or after in time) counts.
+    """
+    smooth = cv2.medianBlur(q, 5)
+    candidates = [q, prior]
+    for radius in s.snap_radii_px:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        candidates += [cv2.dilate(smooth, kernel), cv2.erode(smooth, kernel)]
+    reference = _appearance(grey)
+    looks = [_appearance(picture) for picture in pictures]
+    def cost_of(number: int) -> Array:
+        cost = _photometric(reference, looks, pairs, sides, candidates[number])
+        cost = cv2.ximgproc.guidedFilter(grey, cost, 3, 30.0)
+        # Its own depth wins ties, and a change must pay: else noise speckles what is flat.
+        return cost + np.float32(0.0 if number == 0 else 0.6)
+
+    best_cost, best_q = None, q
+    with ThreadPoolExecutor(2) as pool:
+        for candidate, cost in zip(candidates, pool.map(cost_of, range(len(candidates))), strict=True):
+            if best_cost is None:
+                best_cost = cost
+                continue
+            better = cost < best_cost
+            best_cost, best_q = np.where(better, cost, best_cost), np.where(better, candidate, best_q)
+    snapped = cv2.medianBlur(best_q.astype(np.float32), 5)
+    support = 1 / (1 + (np.maximum(best_cost - 2.0, 0) / 5.0) ** 2)
+    return Snapped(snapped, support.astype(np.float32))
+
+
+def _appearance(grey: Array) -> Array:
+    """(H, W, 3) float32: brightness and its two gradients, weighted to be compared by absolute difference."""
+    gx = cv2.Scharr(grey, cv2.CV_32F, 1, 0, scale=1 / 16)
+    gy = cv2.Scharr(grey, cv2.CV_32F, 0, 1, scale=1 / 16)
+    return np.dstack([0.5 * grey.astype(np.float32), gx, gy])
+
+
+SUM = np.ones((1, 3), np.float32)
+
+
+def _photometric(
+    reference: Array, looks: Sequence[Array], pairs: Sequence[Pair], sides: tuple[Sequence[int], Sequence[int]], q: Array
+) -> Array:
+    costs = []
+    for side in sides:
+        if not side:
+            continue
+        total = np.zeros(q.shape, np.float32)
+        for k in side:
+            seen = pairs[k].sample(looks[k], q, border=1e4)
+            total += cv2.min(cv2.transform(cv2.absdiff(seen, reference), SUM), 25.0)
+        costs.append(total / len(side))
+    return costs[0] if len(costs) == 1 else np.minimum(costs[0], costs[1])
+
+
+# --- small pieces ------------------------------------------------------------------------------------------------
+
+
+def _spread_baselines(usable: list[int], baseline: Array, wanted: tuple[float, float], count: int) -> list[int]:
+    """Up to ``count`` of ``usable`` (nearest in time first) whose baselines are spread geometrically over ``wanted``."""
+    if not usable:
+        return []
+    chosen: list[int] = []
+    for target in np.geomspace(*wanted, count):
+        rest = [i for i in usable if i not in chosen]
+        if rest:
+            chosen.append(min(rest, key=lambda i: (abs(np.log((baseline[i] + 1e-9) / target)), i)))
+    return chosen
+
+
+def _dense_flow(a: Array, b: Array) -> Array:
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(a, b, None)
+    return flow.astype(np.float16) if np.abs(flow).max() < 1000 else flow
+
+
+def _weighted_median(values: Array, weights: Array) -> Array:
+    """Along axis 0; 0 where no weight is."""
+    order = np.argsort(values, axis=0)
+    values, weights = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
+    cumulated = np.cumsum(weights, 0)
+    index = (cumulated < 0.5 * cumulated[-1]).sum(0)
+    index = np.minimum(index, len(values) - 1)
+    return np.take_along_axis(values, index[None], 0)[0] * (cumulated[-1] > 0)
+
+
+def _nan_median(stack: Array) -> Array:
+    """Lower median along axis 0 of what is not nan; row 0 is never nan."""
+    ordered = np.sort(stack, axis=0)  # nan sorts last
+    middle = (np.isfinite(stack).sum(0) - 1) // 2
+    return np.take_along_axis(ordered, middle[None], 0)[0]
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+class _Cache:
+    """Arrays (or ``RawDepth``), least recently used first out, up to a number of bytes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit, self.held = limit_bytes, 0
+        self.items: OrderedDict[object, object] = OrderedDict()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.items
+
+    def get(self, key: object, make: Callable[[], object]):
+        if key not in self.items:
+            self.put(key, make())
+        self.items.move_to_end(key)
+        return self.items[key]
+
+    def peek(self, key: object):
+        return self.items.get(key)
+
+    def put(self, key: object, value: object) -> None:
+        self.items[key] = value
+        self.held += _bytes_of(value)
+        while self.held > self.limit and len(self.items) > 1:
+            self.held -= _bytes_of(self.items.popitem(last=False)[1])
+
+
+def _bytes_of(value: object) -> int:
+    return value.q.nbytes + value.confidence.nbytes if isinstance(value, RawDepth) else value.nbytes

@@ -1,0 +1,274 @@
+"""Differential rendering (Debevec 1998): what an object adds to a plate, and what it does to the light there.
+
+``ratio = light on the receivers with the object / without it``; ``composite = plate * ratio * (1 - alpha) + beauty``.
+Both sides are traced with the same random numbers, so that their noise cancels and unshadowed pixels give exactly 1.
+All pictures lie on the view's pinhole raster; depth, normal, motion and ids belong to its first shutter sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from geometry import rigid
+from geometry.camera import Camera
+from geometry.mesh import Material, Mesh
+from geometry.render.base import Environment, Instance, Radiance, Renderer, RenderScene, View
+from geometry.render.denoise import ReceiverLight, denoise_ratio
+from geometry.scene import GBuffer, Plane, RenderLayers
+
+Array = np.ndarray
+Crop = tuple[int, int, int, int]
+
+DEAD_ZONE = 0.02  # a ratio this near to 1 becomes exactly 1 ...
+ROLL_OFF = 0.04  # ... and one this far away is kept as it is
+PROBE_LONG_SIDE_PX = 160  # raster of the search for pixels that change
+PROBE_SPP = 16
+PROBE_CHANGE = 0.012  # below the dead zone: a probe's pixel is a mean over many
+RECEIVER_SHARE = 4  # receivers take spp / 4: their ratio is smooth and is denoised
+MIN_RECEIVER_SPP = 4
+RECEIVER_SAMPLES = 700_000  # a frame
+RECEIVER_DEPTH = 3  # light -> object -> receiver -> camera: one bounce
+
+
+def plane_instance(
+    plane: Plane, centre: Array, extent: float, albedo: float | tuple[float, float, float], object_id: int
+) -> Instance:
+    """A square piece of ``plane``, ``2 * extent`` wide round the foot of ``centre``, as a matt receiver."""
+    up = np.asarray(plane.normal, np.float64)
+    foot = np.asarray(centre, np.float64) - plane.distance(np.asarray(centre, np.float64)) * up
+    turn = rigid.rotation_between(np.array([0.0, 1.0, 0.0]), up)
+    corners = np.array([[-1.0, 0, -1], [-1, 0, 1], [1, 0, 1], [1, 0, -1]]) * extent
+    r, g, b = np.broadcast_to(np.asarray(albedo, np.float64), 3)
+    material = Material(base_color=(float(r), float(g), float(b)), roughness=1.0)
+    normals = np.tile([0.0, 1.0, 0.0], (4, 1))
+    quad = Mesh(corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32), normals=normals, material=material, name="support")
+    return Instance((quad,), rigid.rigid(turn, foot), object_id)
+
+
+def render_layers(
+    renderer: Renderer,
+    *,
+    objects: tuple[Instance, ...],
+    receivers: tuple[Instance, ...],
+    environment: Environment,
+    view: View,
+    spp: int,
+    seed: int,
+    next_view: View | None = None,
+    max_depth: int = 4,
+) -> RenderLayers:
+    """Render ``objects`` and their effect on ``receivers``; only the crops that can change are traced.
+
+    ``spp`` samples on the objects, a quarter on the receivers, spread over the shutter samples. Keep the same Mesh
+    and Environment objects from frame to frame: what is loaded for them is used again. Raises ``ValueError`` for no
+    objects, ids used twice and too few samples for the shutter.
+    """
+    _check(objects, receivers)
+    with_objects = RenderScene(objects + receivers, environment)
+    ids = [instance.object_id for instance in objects]
+    box = _projected_box(objects, view)
+    beauty = _empty(view)
+    if box is not None:
+        beauty = renderer.trace(
+            with_objects, view, objects=ids, spp=spp, seed=seed, max_depth=max_depth, crop=box, with_rest=False
+        )
+    ratio = np.ones((*view.camera.hw, 3), np.float32)
+    if receivers:
+        receiver_spp = max(spp // RECEIVER_SHARE, MIN_RECEIVER_SPP)
+        task = _RatioTask(renderer, with_objects, RenderScene(receivers, environment), receivers, receiver_spp, seed)
+        crop = task.find_crop(view, box)
+        if crop is not None:
+            ratio[crop[1] : crop[3], crop[0] : crop[2]] = task.ratio(view, crop)
+    geometry = _Geometry.of(renderer.gbuffer(with_objects, view), ids, beauty.object_alpha)
+    return RenderLayers(
+        beauty=beauty.object_rgb,
+        alpha=np.minimum(beauty.object_alpha, 1.0),
+        ratio=ratio,
+        depth=geometry.depth,
+        normal=geometry.normal,
+        motion=geometry.motion(objects, view, next_view),
+        object_id=geometry.object_id,
+    )
+
+
+def _check(objects: tuple[Instance, ...], receivers: tuple[Instance, ...]) -> None:
+    if not objects:
+        raise ValueError("objects: expected at least one instance, got none")
+    ids = [instance.object_id for instance in objects + receivers]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"object_id: expected a different one for every object and receiver, got {ids}")
+
+
+def _empty(view: View) -> Radiance:
+    h, w = view.camera.hw
+    return Radiance(np.zeros((h, w, 3), np.float32), np.zeros((h, w), np.float32), np.zeros((h, w, 3), np.float32))
+
+
+def soften_towards_one(ratio: Array) -> Array:
+    """Exactly 1 within ``DEAD_ZONE``, unchanged beyond ``ROLL_OFF``, smooth between; (..., 3), one weight a pixel."""
+    change = np.abs(ratio - 1).max(-1, keepdims=True)
+    t = np.clip((change - DEAD_ZONE) / (ROLL_OFF - DEAD_ZONE), 0, 1)
+    return np.where(t > 0, 1 + (ratio - 1) * (t * t * (3 - 2 * t)), 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _RatioTask:
+    """Light on the receivers with and without the objects."""
+
+    renderer: Renderer
+    with_objects: RenderScene
+    without: RenderScene
+    receivers: tuple[Instance, ...]
+    spp: int
+    seed: int
+
+    def find_crop(self, view: View, box: Crop | None) -> Crop | None:
+        """Where the ratio differs from 1, found on a small raster: shadows are as long as the light makes them."""
+        w, h = view.camera.wh
+        shrink = max(w, h) / min(PROBE_LONG_SIDE_PX, max(w, h))
+        small = View(view.camera.scaled((max(round(w / shrink), 1), max(round(h / shrink), 1))), view.camera_from_world)
+        spp = max(PROBE_SPP, len(view.camera_from_world))
+        a, b = self._trace(small, spp, self.seed, None)
+        change = np.abs(_mean_light(a) - _mean_light(b)).max(-1)
+        reference = np.maximum(_mean_light(b).max(-1), 1e-6)
+        seen = (a.object_alpha > 0) & (b.object_alpha > 0)
+        smooth = ndimage.uniform_filter(np.where(seen, change / reference, 0), 3)
+        mask = ndimage.binary_dilation(smooth > PROBE_CHANGE, iterations=2)
+        rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+        found = None
+        if len(rows):
+            sx, sy = w / small.camera.wh[0], h / small.camera.wh[1]
+            found = (int(columns[0] * sx), int(rows[0] * sy), int(np.ceil((columns[-1] + 1) * sx)),
+                     int(np.ceil((rows[-1] + 1) * sy)))  # fmt: skip
+        # A contact shadow thinner than a probe's pixel lies close round the object.
+        near = None if box is None else _clipped(_grown(box, 0.15), (w, h))
+        return _clipped(_union(found, near), (w, h))
+
+    def ratio(self, view: View, crop: Crop) -> Array:
+        """(h, w, 3) of the crop, denoised; exactly 1 where no receiver is or nothing changes."""
+        x0, y0, x1, y1 = crop
+        inside = np.s_[y0:y1, x0:x1]
+        # Two halves with their own random numbers: their difference is the noise that the filter may remove.
+        spp = self._affordable_spp(x1 - x0, y1 - y0)
+        spp = max(spp, 2 * len(view.camera_from_world))
+        halves = [self._trace(view, spp // 2, self.seed * 2 + k + 1, crop) for k in range(2)]
+        lit, free = (
+            ReceiverLight(
+                np.stack([half[k].object_rgb[inside] for half in halves]),
+                np.stack([half[k].object_alpha[inside] for half in halves]),
+            )
+            for k in range(2)
+        )
+        small = View(_camera_of_crop(view, crop), view.camera_from_world)
+        ratio = denoise_ratio(lit, free, self.renderer.gbuffer(self.without, small))
+        return soften_towards_one(ratio)
+
+    def _affordable_spp(self, width: int, height: int) -> int:
+        """Large effects are soft ones: they do with fewer samples. A power of two, so that few kernels are compiled."""
+        spp = min(self.spp, max(RECEIVER_SAMPLES / (width * height), MIN_RECEIVER_SPP))
+        return 1 << int(np.log2(spp))
+
+    def _trace(self, view: View, spp: int, seed: int, crop: Crop | None) -> tuple[Radiance, Radiance]:
+        ids = [instance.object_id for instance in self.receivers]
+        lit, free = (
+            self.renderer.trace(
+                scene, view, objects=ids, spp=spp, seed=seed, max_depth=RECEIVER_DEPTH, crop=crop, with_rest=False
+            )
+            for scene in (self.with_objects, self.without)
+        )
+        return lit, free
+
+
+def _mean_light(radiance: Radiance) -> Array:
+    return radiance.object_rgb / np.maximum(radiance.object_alpha, 1e-6)[..., None]
+
+
+def _camera_of_crop(view: View, crop: Crop) -> Camera:
+    x0, y0, x1, y1 = crop
+    camera = view.camera
+    return replace(camera, cx=camera.cx - x0, cy=camera.cy - y0, wh=(x1 - x0, y1 - y0))
+
+
+def _projected_box(instances: tuple[Instance, ...], view: View) -> Crop | None:
+    """Pixels that the instances can cover over the shutter; None when all lie outside the picture."""
+    w, h = view.camera.wh
+    found: Crop | None = None
+    for instance in instances:
+        vertices = np.concatenate([mesh.vertices for mesh in instance.meshes])
+        vertices = rigid.transform(instance.world_from_object, vertices)
+        for pose in view.camera_from_world:
+            points = rigid.transform(pose, vertices)
+            if (points[:, 2] <= 1e-6).all():
+                continue
+            if (points[:, 2] <= 1e-6).any():
+                return 0, 0, w, h  # it reaches behind the camera
+            px = np.clip(view.camera.px_from_cam(points), -1e6, 1e6)
+            low, high = np.floor(px.min(0)).astype(int) - 1, np.ceil(px.max(0)).astype(int) + 1
+            found = _union(found, (int(low[0]), int(low[1]), int(high[0]), int(high[1])))
+    return _clipped(found, (w, h))
+
+
+def _union(a: Crop | None, b: Crop | None) -> Crop | None:
+    if a is None or b is None:
+        return a or b
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def _grown(crop: Crop, share: float) -> Crop:
+    x0, y0, x1, y1 = crop
+    by = int(np.ceil(share * max(x1 - x0, y1 - y0)))
+    return x0 - by, y0 - by, x1 + by, y1 + by
+
+
+def _clipped(crop: Crop | None, wh: tuple[int, int]) -> Crop | None:
+    if crop is None:
+        return None
+    x0, y0, x1, y1 = max(crop[0], 0), max(crop[1], 0), min(crop[2], wh[0]), min(crop[3], wh[1])
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """The objects' part of a G-buffer, spread to every pixel that they cover at all."""
+
+    depth: Array
+    normal: Array
+    position: Array
+    object_id: Array
+
+    @classmethod
+    def of(cls, seen: GBuffer, ids: list[int], alpha: Array) -> _Geometry:
+        mine = np.isin(seen.object_id, ids)
+        depth = np.where(mine, seen.depth, 0).astype(np.float32)
+        normal = np.where(mine[..., None], seen.normal, 0).astype(np.float32)
+        position = np.where(mine[..., None], seen.position, 0).astype(np.float32)
+        object_id = np.where(mine, seen.object_id, 0).astype(np.int32)
+        # A silhouette's pixel may be covered while its centre is not: it takes its nearest neighbour's geometry.
+        lacking = (alpha > 0) & ~mine
+        if mine.any() and lacking.any():
+            nearest = ndimage.distance_transform_edt(~mine, return_distances=False, return_indices=True)
+            rows, columns = nearest[:, lacking]
+            for values in (depth, normal, position, object_id):
+                values[lacking] = values[rows, columns]
+        return cls(depth, normal, position, object_id)
+
+    def motion(self, objects: tuple[Instance, ...], view: View, next_view: View | None) -> Array:
+        """(H, W, 2) px from here to the next frame; 0 where no object is or without a next frame."""
+        motion = np.zeros((*self.depth.shape, 2), np.float32)
+        if next_view is None:
+            return motion
+        for instance in objects:
+            here = self.object_id == instance.object_id
+            if not here.any():
+                continue
+            points = self.position[here].astype(np.float64)
+            now = view.camera.px_from_cam(rigid.transform(view.camera_from_world[0], points))
+            if instance.world_from_object_next is not None:
+                step = instance.world_from_object_next @ np.linalg.inv(instance.world_from_object)
+                points = rigid.transform(step, points)
+            then = next_view.camera.px_from_cam(rigid.transform(next_view.camera_from_world[0], points))
+            motion[here] = np.nan_to_num(then - now)
+        return motion

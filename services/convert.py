@@ -1,0 +1,260 @@
+"""Protobuf messages to requests and back from the journal to messages; nothing else converts.
+
+Field paths of errors are those of the messages; ``objects.height`` of the third object reads ``objects[2].height``.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from backlot.v1 import common_pb2, insertion_pb2, jobs_pb2, media_pb2, scene_pb2
+from google.longrunning import operations_proto_pb2
+from google.protobuf import timestamp_pb2
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from services.artifacts.access import Access
+from services.artifacts.assets import RESULT_PREFIX, AssetFile
+from services.errors import InvalidRequest, from_data, to_status
+from services.executors.preview import PreviewSpec
+from services.jobs.journal import Event, Job, ResultFile, State
+from services.pipelines import requests
+
+RECONSTRUCT, INSERT = "reconstruct", "insert"
+
+
+def job_request(kind: str, data: bytes, access: Access) -> requests.ReconstructRequest | requests.InsertRequest:
+    """The request of a job, from the serialised message."""
+    if kind == RECONSTRUCT:
+        return reconstruct_request(scene_pb2.ReconstructSceneRequest.FromString(data), access)
+    if kind == INSERT:
+        return insert_request(insertion_pb2.InsertObjectRequest.FromString(data), access)
+    raise InvalidRequest("kind", f"{RECONSTRUCT} or {INSERT}", kind)
+
+
+def no_cache(kind: str, data: bytes) -> bool:
+    return bool(_REQUESTS[kind].FromString(data).no_cache)
+
+
+def reconstruct_request(
+    message: scene_pb2.ReconstructSceneRequest, access: Access
+) -> requests.ReconstructRequest:
+    return requests.ReconstructRequest(
+        clip=clip(message.clip, access), scene=scene_options(message.scene, access), seed=message.seed
+    )
+
+
+def insert_request(message: insertion_pb2.InsertObjectRequest, access: Access) -> requests.InsertRequest:
+    return requests.InsertRequest(
+        clip=clip(message.clip, access),
+        objects=tuple(inserted_object(m, access, f"objects[{i}]") for i, m in enumerate(message.objects)),
+        scene=scene_options(message.scene, access),
+        lighting=requests.Lighting(
+            hdri=path(message.lighting.hdri, access, "lighting.hdri"),
+            hdri_yaw_deg=message.lighting.hdri_yaw_deg,
+            exposure_ev=message.lighting.exposure_ev,
+        ),
+        matching=requests.Matching(**_present(message.matching)),
+        holdout=path(message.holdout, access, "holdout"),
+        draft=message.draft,
+        backend=message.backend or "none",
+        seed=message.seed,
+    )
+
+
+def clip(message: common_pb2.Clip, access: Access) -> requests.Clip:
+    return requests.Clip(
+        path=path(message.path, access, "clip.path"),
+        first_frame=_optional(message, "first_frame"),
+        last_frame=_optional(message, "last_frame"),
+        colorspace=message.colorspace,
+    )
+
+
+def scene_options(message: common_pb2.SceneOptions, access: Access) -> requests.SceneOptions:
+    known = message.known_distance
+    return requests.SceneOptions(
+        cameras_file=path(message.cameras_file, access, "scene.cameras_file"),
+        scene_dir=path(message.scene_dir, access, "scene.scene_dir"),
+        focal_mm=_optional(message, "focal_mm"),
+        horizon=message.horizon,
+        known_distance=requests.KnownDistance(known.x0, known.y0, known.x1, known.y1, known.metres)
+        if message.HasField("known_distance")
+        else None,
+        camera_height_m=_optional(message, "camera_height_m"),
+    )
+
+
+def inserted_object(message: common_pb2.InsertedObject, access: Access, field: str) -> requests.InsertedObject:
+    if not message.HasField("at_px"):
+        raise InvalidRequest(f"{field}.at_px", "a position in the picture", "none")
+    try:
+        return requests.InsertedObject(
+            path=path(message.path, access, f"{field}.path"),
+            at_px=(message.at_px.x, message.at_px.y),
+            frame=_optional(message, "frame"),
+            height_m=_optional(message, "height_m"),
+            height_px=_optional(message, "height_px"),
+            scale=_optional(message, "scale"),
+            yaw_deg=message.yaw_deg,
+            object_up=message.object_up,
+            attach=message.attach or "world",
+            name=message.name,
+        )
+    except InvalidRequest as error:
+        raise InvalidRequest(error.field.replace("objects.", f"{field}.", 1), error.expected, error.got) from None
+
+
+def preview_spec(message: scene_pb2.PreviewPlacementRequest, access: Access) -> PreviewSpec:
+    scene = path(message.scene_dir, access, "scene_dir")
+    if not scene:
+        raise InvalidRequest("scene_dir", "the output folder of a reconstruct job", "nothing")
+    return PreviewSpec(
+        scene_dir=scene,
+        clip=clip(message.clip, access),
+        object=inserted_object(message.object, access, "object"),
+        frame=_optional(message, "frame"),
+        width_px=message.width_px or None,
+    )
+
+
+def path(message: common_pb2.MediaPath, access: Access, field: str) -> str:
+    """A path on this machine that may be read; empty when the message names none."""
+    where = message.WhichOneof("location")
+    if where == "uri":
+        return access.local(message.uri, field)
+    if where == "asset":
+        return access.asset(message.asset.asset_id, message.asset.relative_path, field)
+    return ""
+
+
+def operation(
+    job: Job, last: Event, files: Sequence[ResultFile], warnings: Iterable[str]
+) -> operations_proto_pb2.Operation:
+    """``files`` and ``warnings`` are needed of a job that succeeded."""
+    message = operations_proto_pb2.Operation(name=job.name, done=job.state.is_final)
+    message.metadata.Pack(job_metadata(job, last))
+    if job.error:
+        message.error.CopyFrom(error_status(job))
+    elif job.state is State.SUCCEEDED:
+        message.response.Pack(_RESPONSES[job.kind](result=job_result(job, files, warnings)))
+    return message
+
+
+def job_metadata(job: Job, last: Event) -> jobs_pb2.JobMetadata:
+    return jobs_pb2.JobMetadata(
+        kind=job.kind,
+        state=job_state(job.state),
+        stage=last.stage,
+        fraction=last.fraction,
+        create_time=timestamp(job.created_s),
+        start_time=timestamp(job.started_s) if job.started_s else None,
+        end_time=timestamp(job.ended_s) if job.ended_s else None,
+        request_id=job.request_id or "",
+        last_seq=last.seq,
+        result_asset_id=result_asset(job.name) if last.delivered else "",
+    )
+
+
+def scene(job: Job) -> scene_pb2.Scene:
+    """The reconstruct pipeline's metadata has the fields of the message."""
+    assert job.result is not None
+    facts = job.result["metadata"]
+    return scene_pb2.Scene(
+        name=job.name,
+        result_asset_id=result_asset(job.name),
+        registered_frames=facts["registered_frames"],
+        width_px=facts["width_px"],
+        height_px=facts["height_px"],
+        scale_known=facts["scale_known"],
+    )
+
+
+def job_result(job: Job, files: Sequence[ResultFile], warnings: Iterable[str]) -> jobs_pb2.JobResult:
+    return jobs_pb2.JobResult(
+        result_asset_id=result_asset(job.name),
+        file_count=len(files),
+        total_bytes=sum(file.size_bytes for file in files),
+        warnings=warnings,
+    )
+
+
+def job_message(job: Job, last: Event) -> jobs_pb2.Job:
+    return jobs_pb2.Job(
+        name=job.name, metadata=job_metadata(job, last), error=error_status(job) if job.error else None
+    )
+
+
+def job_event(job: Job, event: Event) -> jobs_pb2.JobEvent:
+    return jobs_pb2.JobEvent(
+        seq=event.seq,
+        time=timestamp(event.time_s),
+        state=job_state(event.state),
+        stage=event.stage,
+        done=event.done,
+        total=event.total,
+        fraction=event.fraction,
+        preview=jobs_pb2.Preview(data=event.preview, mime_type="image/jpeg") if event.preview else None,
+        warning=event.warning,
+        files=[
+            jobs_pb2.ResultFile(relative_path=file.path, size_bytes=file.size_bytes, sha256=file.sha256)
+            for file in event.files
+        ],
+        result_asset_id=result_asset(job.name) if event.delivered else "",
+        error=error_status(job) if event.state in (State.FAILED, State.CANCELLED) and job.error else None,
+    )
+
+
+def job_state(state: State) -> jobs_pb2.JobState:
+    return jobs_pb2.JobState.Value(f"JOB_STATE_{state.value}")
+
+
+def state_filter(state: jobs_pb2.JobState) -> State | None:
+    if state == jobs_pb2.JOB_STATE_UNSPECIFIED:
+        return None
+    if state not in jobs_pb2.JobState.values():
+        raise InvalidRequest("state", "a value of JobState", state)
+    return State(jobs_pb2.JobState.Name(state).removeprefix("JOB_STATE_"))
+
+
+def error_status(job: Job) -> status_pb2.Status:
+    assert job.error is not None
+    return to_status(from_data(job.error))
+
+
+def stored_file(file: AssetFile) -> media_pb2.StoredFile:
+    return media_pb2.StoredFile(
+        relative_path=file.path, size_bytes=file.size_bytes, sha256=file.sha256, received_bytes=file.received_bytes
+    )
+
+
+def result_asset(job_name: str) -> str:
+    return RESULT_PREFIX + job_name.removeprefix("jobs/")
+
+
+def job_of_asset(asset: str) -> str:
+    return "jobs/" + asset.removeprefix(RESULT_PREFIX)
+
+
+def timestamp(seconds: float) -> timestamp_pb2.Timestamp:
+    message = timestamp_pb2.Timestamp()
+    message.FromDatetime(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
+    return message
+
+
+_REQUESTS: dict[str, Any] = {RECONSTRUCT: scene_pb2.ReconstructSceneRequest, INSERT: insertion_pb2.InsertObjectRequest}
+_RESPONSES: dict[str, Callable[..., Message]] = {
+    RECONSTRUCT: scene_pb2.ReconstructResponse,
+    INSERT: insertion_pb2.InsertResponse,
+}
+
+
+def _optional(message: Message, name: str) -> Any:
+    return getattr(message, name) if message.HasField(name) else None
+
+
+def _present(message: Message) -> dict[str, Any]:
+    """The fields that are set, by name: for dataclasses with the same names and defaults of their own."""
+    return {field.name: value for field, value in message.ListFields()}

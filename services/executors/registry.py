@@ -1,0 +1,23 @@
+"""Which function does what in a worker; imported there, when it is needed."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+
+PIPELINES = {
+    "reconstruct": "services.pipelines.reconstruct:run",
+    "insert": "services.pipelines.insert:run",
+}
+
+# Short calls that a warm helper process answers.
+CALLS = {
+    "describe": "services.executors.calls:describe_clip",
+    "preview": "services.pipelines.preview:render",
+}
+
+
+def load(module: str) -> ModuleType:
+    """This module, or another one with the same names."""
+    return import_module(module) if module else sys.modules[__name__]

@@ -1,0 +1,132 @@
+"""What the user handed in, opened and checked before any long work starts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geometry.mesh import MeshError, Model, load_model
+from services.errors import InvalidRequest
+from services.media import images
+from services.media.clip import ClipReader, open_clip
+from services.media.sequence import SequenceDecoder, find_files
+from services.pipelines.requests import Clip, InsertedObject, InsertRequest
+
+MINIMUM_FRAMES = 3
+
+
+def open_plate(clip: Clip) -> ClipReader:
+    """The clip, with enough frames to see parallax. Raises ``InvalidRequest`` that names the field."""
+    reader = open_clip(clip.path, first_frame=clip.first_frame, last_frame=clip.last_frame, colorspace=clip.colorspace)
+    if len(reader.numbers) < MINIMUM_FRAMES:
+        reader.close()
+        raise InvalidRequest("clip.path", f"at least {MINIMUM_FRAMES} frames", f"{len(reader.numbers)}")
+    return reader
+
+
+@dataclass(frozen=True)
+class Prop:
+    """One object of the request with its mesh; ``object_id`` counts from 1, ``name`` is that of its mask folder."""
+
+    request: InsertedObject
+    model: Model
+    digest: str
+    frame: int
+    object_id: int
+    name: str
+
+
+def open_props(request: InsertRequest, clip: ClipReader) -> tuple[Prop, ...]:
+    """All objects of a request, checked against the clip. Raises ``InvalidRequest``."""
+    props: list[Prop] = []
+    for i, wanted in enumerate(request.objects):
+        field = f"objects[{i}]"
+        frame = clip.numbers[0] if wanted.frame is None else wanted.frame
+        if frame not in clip.numbers:
+            raise InvalidRequest(f"{field}.frame", f"one of {clip.numbers[0]}-{clip.numbers[-1]}", frame)
+        h, w = clip.hw
+        x, y = wanted.at_px
+        if not (0 <= x < w and 0 <= y < h):
+            raise InvalidRequest(f"{field}.at_px", f"a pixel inside the {w} x {h} picture", f"{x:g},{y:g}")
+        if wanted.attach != "world":
+            raise InvalidRequest(f"{field}.attach", "world: this version follows no moving support", wanted.attach)
+        props.append(Prop(wanted, _model(wanted, field), _digest(Path(wanted.path)), frame, i + 1, _name(wanted, props)))
+    return tuple(props)
+
+
+def _model(wanted: InsertedObject, field: str) -> Model:
+    try:
+        model = load_model(wanted.path, wanted.object_up or None)
+    except MeshError as error:
+        raise InvalidRequest(f"{field}.path", "a mesh that can be rendered", str(error)) from error
+    if model.height <= 0:
+        raise InvalidRequest(f"{field}.path", "a mesh with a height along its up axis", "a flat one: try object_up")
+    return model
+
+
+def _name(wanted: InsertedObject, others: list[Prop]) -> str:
+    """Unique among its neighbours and safe as a folder's name."""
+    base = "".join(c if c.isalnum() or c in "-_" else "_" for c in (wanted.name or Path(wanted.path).stem)) or "object"
+    taken = {prop.name for prop in others}
+    count, name = 1, base
+    while name in taken:
+        count += 1
+        name = f"{base}_{count}"
+    return name
+
+
+def _digest(path: Path) -> str:
+    """sha256 of a mesh file and, for formats that point to neighbours, of every file in its folder."""
+    files = [path]
+    if path.suffix.lower() in (".gltf", ".obj", ".usd", ".usda", ".usdc"):
+        files += sorted(p for p in path.parent.rglob("*") if p.is_file() and p != path)[:2000]
+    return files_sha256(files)
+
+
+def files_sha256(files: list[Path]) -> str:
+    """sha256 over the names and contents of files, in order."""
+    total = hashlib.sha256()
+    for file in files:
+        with open(file, "rb") as stream:
+            total.update(file.name.encode() + b"\0" + hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def check_hdri(path: str) -> str:
+    """Digest of a lat-long picture that can be read; empty when none is given."""
+    if not path:
+        return ""
+    picture = images.read_latlong(Path(path))
+    if not np.isfinite(picture).all() or picture.min() < 0:
+        raise InvalidRequest("lighting.hdri", "finite radiance >= 0", f"{Path(path).name} with other values")
+    return files_sha256([Path(path)])
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Roto masks by source frame number: 1 hides the objects."""
+
+    decoder: SequenceDecoder
+    digest: str
+
+    def read(self, frame: int, hw: tuple[int, int]) -> np.ndarray | None:
+        if frame not in self.decoder.numbers:
+            return None
+        mask = self.decoder.decode(frame)
+        if mask.shape[:2] != hw:
+            raise InvalidRequest("holdout", f"masks of (H, W) = {hw}", f"{mask.shape[:2]} at frame {frame}")
+        code = mask[..., 0]
+        return code.astype(np.float32) / (1.0 if code.dtype.kind == "f" else np.iinfo(code.dtype).max)
+
+
+def open_holdout(path: str) -> Holdout | None:
+    if not path:
+        return None
+    try:
+        decoder = SequenceDecoder(find_files(Path(path)))  # frames without a mask may be missing
+    except InvalidRequest as error:
+        raise InvalidRequest("holdout", error.expected, error.got) from error
+    return Holdout(decoder, files_sha256(list(decoder.files)))

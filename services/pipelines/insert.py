@@ -1,0 +1,264 @@
+"""insert: objects into a clip.
+
+    clip -> scene (cameras, depth, mesh) -> anchors -> light, plate look -> layers and composites, chunk by chunk -> finish
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from geometry import rigid
+from geometry.light import GAUGE
+from geometry.placement import height_from_px, matrix, place, upright
+from geometry.reconstruct.anchor import Anchor
+from geometry.render import make_renderer
+from geometry.scene import Placement, Plane, Scene4D
+from services.errors import InvalidRequest
+from services.media.clip import ClipReader
+from services.pipelines import inputs
+from services.pipelines.context import Artifact, Context
+from services.pipelines.inputs import Prop
+from services.pipelines.requests import InsertRequest
+from services.pipelines.solve_scene import SolvedScene, check_scene_options, deliver_scene, solve_scene
+from services.pipelines.stages.composite_frames import CompositeConfig, Sources, composite_frames
+from services.pipelines.stages.find_anchor import AnchorConfig, find_anchor, load_anchor
+from services.pipelines.stages.finish_insert import FinishConfig, finish_insert
+from services.pipelines.stages.light import (
+    GivenLight,
+    LightConfig,
+    estimated_light,
+    given_light,
+    load_light,
+    load_light_facts,
+    view_yaw,
+)
+from services.pipelines.stages.measure_plate import PlateConfig, PlateLook, load_plate_look, measure_plate
+from services.pipelines.stages.render_frames import RenderConfig, build_stage, render_frames
+from services.pipelines.stages.write_report import clip_facts, versions, write_report
+
+CHUNK = 6  # frames per stage: what a crash can cost, and how soon the first pictures come
+
+
+def run(request: InsertRequest, context: Context) -> dict[str, Any]:
+    """Returns figures for the caller; files are delivered on the way."""
+    with inputs.open_plate(request.clip) as clip:
+        props = inputs.open_props(request, clip)
+        check_scene_options(request.scene)
+        hdri_digest = inputs.check_hdri(request.lighting.hdri)
+        roto = inputs.open_holdout(request.holdout)
+        _check_backend(request)
+        for prop in props:
+            for warning in prop.model.warnings:
+                context.warn(f"{prop.name}: {warning}")
+        solved = solve_scene(clip, request.scene, request.seed, context, share=0.45)
+        _check_scale(props, solved.scene)
+        placed = [_place(clip, prop, solved, request.seed, context, 0.05 / len(props)) for prop in props]
+        light = _light(request, clip, solved, placed[0], hdri_digest, context)
+        look = context.stage(
+            measure_plate, label="measure plate", weight=0.01, config=PlateConfig((clip.numbers[0], clip.numbers[-1])),
+            inputs={"clip": clip.digest}, clip=clip,
+        )
+        config = _render_config(request, clip, placed, light, context)
+        artifacts = {"cameras": solved.cameras, "depth": solved.depth, "light": light}
+        digests = {f"object{p.prop.object_id}": p.prop.digest for p in placed} | ({"roto": roto.digest} if roto else {})
+        sources = Sources(clip, solved.scene, load_plate_look(look), roto)
+        stage = build_stage(
+            config, make_renderer(*config.renderer.split("/")), solved.scene.cameras, [p.prop.model for p in placed],
+            load_light(light),
+        )
+        composites = []
+        for artifact in _frames(request, context, config, stage, sources, artifacts, digests, look, placed):
+            context.deliver(artifact)
+            composites.append(artifact)
+        facts = [p.facts(solved.scene) for p in placed]
+        finished = context.stage(
+            finish_insert, label="finish", weight=0.04, config=FinishConfig(tuple(clip.numbers), str(clip.rate), facts),
+            inputs={f"c{i:05d}": c for i, c in enumerate(composites)} | {"cameras": solved.cameras} | digests,
+            clip=clip, scene=solved.scene, placed=[(p.prop.model, p.placement, p.prop.name) for p in placed],
+        )
+        context.deliver(finished)
+        deliver_scene(solved, clip, context, weight=0.05)
+        document = _report(request, clip, solved, facts, light, sources.look, context)
+        context.deliver(context.stage(write_report, label="report", weight=0.01, config=document, inputs={}))
+        return {"frames": len(clip.numbers), "objects": len(props)}
+
+
+def _check_backend(request: InsertRequest) -> None:
+    if request.backend not in ("", "none"):
+        raise InvalidRequest("backend", "none: no harmoniser is installed", request.backend)
+
+
+def _check_scale(props: Sequence[Prop], scene: Scene4D) -> None:
+    for i, prop in enumerate(props):
+        if prop.request.height_m is not None and not scene.scale_known:
+            raise InvalidRequest(
+                f"objects[{i}].height_m",
+                "a scene of known scale: give known_distance, camera_height_m or metric cameras, or use height_px or scale",
+                f"{prop.request.height_m:g} m in a scene of unknown scale",
+            )
+
+
+@dataclass(frozen=True)
+class Placed:
+    prop: Prop
+    anchor: Anchor
+    placement: Placement
+
+    @property
+    def middle(self) -> tuple[float, float, float]:
+        """Half way up the object, in the world."""
+        up = matrix(self.placement)[:3, 1]
+        x, y, z = self.anchor.point + 0.5 * self.prop.model.height * up
+        return float(x), float(y), float(z)
+
+    def facts(self, scene: Scene4D) -> dict[str, Any]:
+        """For the report: enough to check the placement by hand."""
+        return {
+            "name": self.prop.name, "object_id": self.prop.object_id, "frame": self.placement.frame,
+            "at_px": list(self.prop.request.at_px), "anchor": self.anchor.point.tolist(),
+            "support_normal": self.anchor.support.normal.tolist(), "support_offset": self.anchor.support.offset,
+            "anchor_tracks": self.anchor.tracked, "anchor_residual_px": self.anchor.residual_px,
+            "world_from_object": matrix(self.placement).tolist(), "scale": self.placement.scale,
+            "height": self.placement.scale * self.prop.model.height, "height_in_metres": scene.scale_known,
+        }
+
+
+def _place(clip: ClipReader, prop: Prop, solved: SolvedScene, seed: int, context: Context, share: float) -> Placed:
+    scene, wanted = solved.scene, prop.request
+    if prop.frame not in scene.cameras:
+        raise InvalidRequest(f"objects[{prop.object_id - 1}].frame", "a frame whose camera is known", prop.frame)
+    artifact = context.stage(
+        find_anchor, label="find surface", weight=share, config=AnchorConfig(prop.frame, wanted.at_px, seed),
+        inputs={"cameras": solved.cameras, "depth": solved.depth, "scale": repr(solved.scale)}, clip=clip, scene=scene,
+    )
+    anchor = load_anchor(artifact)
+    camera, pose = scene.cameras.camera(prop.frame).scaled(scene.source_wh), scene.cameras.pose(prop.frame)
+    field = f"objects[{prop.object_id - 1}]"
+    try:
+        if wanted.scale is not None:
+            scale = wanted.scale
+        elif wanted.height_m is not None:
+            scale = wanted.height_m / prop.model.height
+        else:
+            assert wanted.height_px is not None
+            height = height_from_px(camera, pose, anchor.point, upright(anchor.support), wanted.height_px)
+            scale = height / prop.model.height
+        placement = place(
+            frame=prop.frame, anchor=anchor.point, support=anchor.support, camera_centre=rigid.inverse(pose)[:3, 3],
+            yaw=np.radians(wanted.yaw_deg), scale=scale, base_centre=prop.model.base_centre,
+        )
+    except ValueError as error:
+        raise InvalidRequest(field, "a placement that the camera can see", str(error)) from error
+    return Placed(prop, anchor, placement)
+
+
+def _light(
+    request: InsertRequest, clip: ClipReader, solved: SolvedScene, placed: Placed, hdri_digest: str, context: Context
+) -> Artifact:
+    scene, lighting = solved.scene, request.lighting
+    frame = placed.placement.frame
+    if lighting.hdri:
+        yaw = view_yaw(scene.cameras.pose(frame)) + np.radians(lighting.hdri_yaw_deg)
+        return context.stage(
+            given_light, label="light", weight=0.02, config=GivenLight(float(yaw), lighting.exposure_ev),
+            inputs={"hdri": hdri_digest}, hdri_path=lighting.hdri,
+        )
+    return context.stage(
+        estimated_light, label="estimate light", weight=0.02,
+        config=LightConfig(frame, request.seed, placed.middle, lighting.exposure_ev),
+        inputs={"cameras": solved.cameras, "depth": solved.depth, "scale": repr(solved.scale)},
+        clip=clip, scene=scene, anchor=placed.anchor, frames=[n for n in clip.numbers if n in scene.cameras],
+    )
+
+
+def _render_config(
+    request: InsertRequest, clip: ClipReader, placed: Sequence[Placed], light: Artifact, context: Context
+) -> RenderConfig:
+    settings = context.settings.render
+    supports, support_of = _distinct_supports(placed)
+    albedo = load_light_facts(light).get("support_albedo") or [GAUGE] * 3
+    return RenderConfig(
+        frames=(),
+        world_from_object=tuple(tuple(map(tuple, matrix(p.placement).tolist())) for p in placed),
+        supports=supports,
+        support_of=support_of,
+        support_albedo=tuple(albedo),
+        source_wh=(clip.hw[1], clip.hw[0]),
+        spp=settings.draft_spp if request.draft else settings.spp,
+        seed=request.seed,
+        shutter_deg=request.matching.shutter_deg if request.matching.motion_blur else 0.0,
+        renderer=f"{settings.backend}/{settings.variant}",
+    )
+
+
+def _distinct_supports(placed: Sequence[Placed]) -> tuple[tuple[tuple[float, float, float, float], ...], tuple[int, ...]]:
+    """One plane for objects whose supports were measured alike: two coincident receivers would shade each other."""
+    planes: list[Plane] = []
+    support_of = []
+    for p in placed:
+        foot, reach = p.anchor.point, p.placement.scale * p.prop.model.height
+        for index, plane in enumerate(planes):
+            alike = plane.normal @ p.anchor.support.normal > np.cos(np.radians(6))
+            if alike and abs(float(plane.distance(foot))) < 0.1 * reach:
+                support_of.append(index)
+                break
+        else:
+            support_of.append(len(planes))
+            planes.append(p.anchor.support)
+    return tuple((*map(float, plane.normal), plane.offset) for plane in planes), tuple(support_of)
+
+
+def _frames(
+    request: InsertRequest, context: Context, config: RenderConfig, stage: Any, sources: Sources,
+    artifacts: Mapping[str, Artifact], digests: Mapping[str, str], look: Artifact, placed: Sequence[Placed],
+) -> Iterator[Artifact]:
+    """Render and composite chunk by chunk. A chunk's masks look at its neighbours' layers, so it waits for the next."""
+    numbers = list(sources.clip.numbers)
+    chunks = [tuple(numbers[i : i + CHUNK]) for i in range(0, len(numbers), CHUNK)]
+    share = 0.35 / len(chunks)
+    layers: list[Artifact] = []
+    for k in range(len(chunks) + 1):
+        if k < len(chunks):
+            layers.append(
+                context.stage(
+                    render_frames, label="render", weight=share * 0.6, config=replace(config, frames=chunks[k]),
+                    inputs={**artifacts, **digests}, stage=stage,
+                )
+            )
+        if k > 0:
+            near = range(max(k - 2, 0), min(k + 1, len(chunks)))
+            yield context.stage(
+                composite_frames, label="composite", weight=share * 0.4,
+                config=CompositeConfig(
+                    frames=chunks[k - 1], names=tuple(p.prop.name for p in placed), supports=config.supports,
+                    support_of=config.support_of, grain=request.matching.grain, sharpness=request.matching.sharpness,
+                    seed=request.seed,
+                ),
+                inputs={f"layers{i:05d}": layers[i] for i in near}
+                | {"look": look, "clip": sources.clip.digest}
+                | {name: value for name, value in artifacts.items() if name != "light"}
+                | {name: value for name, value in digests.items() if name == "roto"},
+                sources=sources,
+            )
+
+
+def _report(
+    request: InsertRequest, clip: ClipReader, solved: SolvedScene, facts: Sequence[dict[str, Any]], light: Artifact,
+    look: PlateLook, context: Context,
+) -> dict[str, Any]:
+    return {
+        "job": "insert",
+        "clip": clip_facts(clip),
+        "request": asdict(request),
+        "scene": solved.facts,
+        "objects": list(facts),
+        "light": load_light_facts(light),
+        "plate": {"grain_sigma": look.grain.sigma.mean(0).tolist(), "blur_px": look.blur_px},
+        "backends": {"render": f"{context.settings.render.backend}/{context.settings.render.variant}", "harmonize": "none"},
+        "versions": versions(),
+        "timings_s": context.timings,
+    }

@@ -1,0 +1,31 @@
+"""reconstruct: cameras, depth and mesh of a clip."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from services.pipelines import inputs
+from services.pipelines.context import Context
+from services.pipelines.requests import ReconstructRequest
+from services.pipelines.solve_scene import check_scene_options, deliver_scene, solve_scene
+from services.pipelines.stages.write_report import clip_facts, versions, write_report
+
+
+def run(request: ReconstructRequest, context: Context) -> dict[str, Any]:
+    """Returns figures for the caller; files are delivered on the way."""
+    check_scene_options(request.scene)
+    with inputs.open_plate(request.clip) as clip:
+        solved = solve_scene(clip, request.scene, request.seed, context, share=0.85)
+        deliver_scene(solved, clip, context, weight=0.14, sheet=True)
+        document = {
+            "job": "reconstruct",
+            "clip": clip_facts(clip),
+            "request": asdict(request),
+            "scene": solved.facts,
+            "backends": {"cameras": solved.facts["method"], "depth": "embedded"},
+            "versions": versions(),
+            "timings_s": context.timings,
+        }
+        context.deliver(context.stage(write_report, label="report", weight=0.01, config=document, inputs={}))
+        return {"frames": len(clip.numbers), "registered": len(solved.scene.cameras)}

@@ -1,0 +1,140 @@
+"""Stage: what lights the objects, as a lat-long picture in world directions (its centre column looks along -Z)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from geometry import rigid
+from geometry.light import (
+    REC709,
+    ShadingSamples,
+    View,
+    direction_from_uv,
+    directions,
+    estimate_light,
+    given_environment,
+    mesh_shadow_test,
+    shading_samples,
+    uv_from_direction,
+)
+from geometry.reconstruct.anchor import Anchor
+from geometry.render.base import Environment
+from geometry.scene import FrameSource, Scene4D
+from services.media import images
+from services.pipelines.context import Artifact, Report
+
+LIGHT = "light.exr"
+VIEWS = 12  # frames that the estimate looks at
+WIDTH_PX = 1024  # of a given picture, as traced: small suns stay sharp enough and start-up stays short
+
+
+@dataclass(frozen=True)
+class GivenLight:
+    """``view_yaw`` (radians) turns the picture's centre column into the view direction at the placing frame."""
+
+    yaw: float
+    exposure_ev: float
+
+
+@dataclass(frozen=True)
+class LightConfig:
+    frame: int
+    seed: int
+    centre: tuple[float, float, float]  # the middle of the object, from where the surroundings are seen
+    exposure_ev: float
+
+
+def view_yaw(camera_from_world: np.ndarray) -> float:
+    """Turn about up (radians, counter-clockwise from above) that takes -Z into the camera's horizontal direction."""
+    forward = rigid.inverse(camera_from_world)[:3, 2]
+    return float(np.arctan2(-forward[0], -forward[2]))
+
+
+def given_light(*, out: Path, config: GivenLight, report: Report, hdri_path: str, **_: Artifact) -> None:
+    """Writes ``light.exr`` from an artist's picture, turned into the world."""
+    picture = images.read_latlong(Path(hdri_path))
+    if picture.shape[1] > WIDTH_PX:
+        picture = cv2.resize(picture, (WIDTH_PX, WIDTH_PX // 2), interpolation=cv2.INTER_AREA)
+    given = given_environment(picture, config.yaw, config.exposure_ev)
+    _write(out, _in_world(given), {"kind": "given", "flagged": False})
+
+
+def estimated_light(
+    *, out: Path, config: LightConfig, report: Report, clip: FrameSource, scene: Scene4D, anchor: Anchor,
+    frames: Sequence[int], **_: Artifact,
+) -> None:
+    """Writes ``light.exr`` and ``light.json`` from the clip's own shading, shadows and surroundings."""
+    wh = scene.working_wh
+    picked = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, VIEWS).round().astype(int))]
+    distance = float(np.linalg.norm(rigid.transform(scene.cameras.pose(config.frame), anchor.point)))
+    views: list[View] = []
+    samples: list[ShadingSamples] = []
+    for i, frame in enumerate(picked):
+        linear = cv2.resize(clip.linear(frame), wh, interpolation=cv2.INTER_AREA)
+        view = View(linear, scene.cameras.camera(frame), scene.cameras.pose(frame), scene.depth.read(frame))
+        views.append(view)
+        samples.append(shading_samples(view, anchor.support, tolerance=0.01 * distance, stride_px=8))
+        report(i + 1, len(picked) + 1)
+    joined = ShadingSamples.joined(samples)
+    if not joined.on_support.any():
+        joined = _with_support_patch(joined, views[0], scene, anchor)
+    test = None if scene.mesh is None else mesh_shadow_test(scene.mesh, start=0.03 * distance)
+    estimate = estimate_light(
+        joined, views=views, centre=np.array(config.centre), shadowed=test, support_normal=anchor.support.normal,
+    )
+    about = {
+        "kind": "estimated",
+        "flagged": estimate.flagged,
+        "key_direction": None if estimate.key_direction is None else estimate.key_direction.tolist(),
+        "key_confidence": estimate.key_confidence,
+        "support_albedo": estimate.support_albedo.tolist(),
+    }
+    _write(out, estimate.environment.radiance * np.float32(2.0**config.exposure_ev), about)
+
+
+def _with_support_patch(samples: ShadingSamples, view: View, scene: Scene4D, anchor: Anchor) -> ShadingSamples:
+    """The plate's mean around the anchor stands for a support whose depth nobody trusts."""
+    px = view.camera.px_from_cam(rigid.transform(view.camera_from_world, anchor.point))
+    w, h = view.camera.wh
+    x, y = (int(np.clip(v, 0, n - 1)) for v, n in zip(np.nan_to_num(px), (w, h), strict=True))
+    window = view.linear[max(y - 12, 0) : y + 13, max(x - 12, 0) : x + 13].reshape(-1, 3)
+    patch = ShadingSamples(
+        np.median(window, axis=0)[None].astype(np.float64), anchor.support.normal[None], anchor.point[None],
+        np.ones(1), np.ones(1, bool),
+    )
+    return ShadingSamples.joined([samples, patch])
+
+
+def _in_world(environment: Environment) -> np.ndarray:
+    """The radiance re-sampled so that its centre column looks along world -Z."""
+    radiance = environment.radiance
+    h, w = radiance.shape[:2]
+    uv = uv_from_direction(directions((h, w)), environment.yaw) * (w, h) - 0.5
+    # The picture wraps around: one column from the other side lies beyond each edge.
+    wrapped = np.concatenate([radiance[:, -1:], radiance, radiance[:, :1]], 1)
+    grid = uv.astype(np.float32)
+    return cv2.remap(wrapped, grid[..., 0] + 1, grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _write(out: Path, radiance: np.ndarray, about: dict[str, Any]) -> None:
+    images.write_latlong(out / LIGHT, radiance)
+    h, w = radiance.shape[:2]
+    brightest = np.unravel_index(int((radiance @ REC709).argmax()), (h, w))
+    about["brightest_direction"] = direction_from_uv((np.array(brightest[::-1]) + 0.5) / (w, h)).tolist()
+    (out / "light.json").write_text(json.dumps(about, indent=1))
+
+
+def load_light_facts(artifact: Artifact) -> dict[str, Any]:
+    """What is known about the light, as it goes into the report."""
+    return json.loads((artifact.path / "light.json").read_text())
+
+
+def load_light(artifact: Artifact) -> Environment:
+    return Environment(images.read_latlong(artifact.path / LIGHT))

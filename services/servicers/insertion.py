@@ -1,0 +1,20 @@
+"""InsertionService."""
+
+from __future__ import annotations
+
+import grpc
+from backlot.v1 import insertion_pb2, insertion_pb2_grpc
+from google.longrunning import operations_proto_pb2
+
+from services import convert
+from services.servicers.desk import Desk
+
+
+class InsertionServicer(insertion_pb2_grpc.InsertionServiceServicer):
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def InsertObject(
+        self, request: insertion_pb2.InsertObjectRequest, context: grpc.aio.ServicerContext
+    ) -> operations_proto_pb2.Operation:
+        return self._desk.submit(convert.INSERT, request)
