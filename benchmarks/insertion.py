@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import metrics
 from benchmarks.process import Run, run
 from examples.make_demo_clip import raster, show_progress
-from examples.small_scene import camera_path, make_scene
+from examples.small_scene import PathKind, Variant, camera_path, make_scene
 from examples.truth import place_hero, render_truth
 from geometry import frames as camera_files
 from geometry import rigid
@@ -37,7 +37,7 @@ OCCLUDED = 0.02  # share of the hero that is hidden in an occluded frame; fully 
 TOLERANCE_PX = 2.0
 
 
-def render(folder: Path, kind: str, frames: int, wh: tuple[int, int], variant: str = "textured") -> None:
+def render(folder: Path, kind: PathKind, frames: int, wh: tuple[int, int], variant: Variant = "textured") -> None:
     """Render the truth of one path into ``folder`` unless it is there already, complete and with the same settings."""
     settings = {"kind": kind, "frames": frames, "wh": list(wh), "variant": variant, "spp": SPP, "seed": SEED,
                 "shutter_samples": SHUTTER_SAMPLES, "grain_sigma": GRAIN, "yaw_deg": YAW_DEG}
@@ -149,11 +149,15 @@ class _Frame:
         name = f"{number:04d}.png"
         visible, coverage = images.read_mask(truth / "visible" / name), images.read_mask(truth / "coverage" / name)
         return cls(
-            number,
-            *(images.read_picture(p / name) for p in (truth / "plate", truth / "composite", out / "composite")),
-            visible, images.read_mask(truth / "change" / name),
-            images.read_mask(out / "masks" / name), images.read_mask(out / "effect" / name),
-            float(1 - visible.sum() / coverage.sum()) if coverage.any() else 0.0,
+            number=number,
+            plate=images.read_picture(truth / "plate" / name),
+            composite=images.read_picture(truth / "composite" / name),
+            ours=images.read_picture(out / "composite" / name),
+            visible=visible,
+            change=images.read_mask(truth / "change" / name),
+            mask=images.read_mask(out / "masks" / name),
+            effect=images.read_mask(out / "effect" / name),
+            hidden=float(1 - visible.sum() / coverage.sum()) if coverage.any() else 0.0,
         )
 
 

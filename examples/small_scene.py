@@ -65,7 +65,7 @@ def _room(variant: Variant) -> dict[str, tuple[Mesh, ...]]:
             ((0.62, 0.58, 0.53), 1), ((0.80, 0.76, 0.70), 2), ((0.55, 0.66, 0.66), 3)))
     else:
         floor = textures.planks((2048, 2048), 44, (0.66, 0.49, 0.34), 1)
-        brick = textures.bricks((1024, 2048), 34, (0.66, 0.42, 0.33), (0.74, 0.70, 0.64), 2)
+        brick = textures.bricks((1024, 3072), 34, (0.66, 0.42, 0.33), (0.74, 0.70, 0.64), 2)
         wall = textures.painted((1024, 2048), (0.45, 0.60, 0.60), 3, 0.035)
     skirting = _matt(textures.painted((64, 256), (0.88, 0.86, 0.82), 4))
     inks = [(0.12, 0.2, 0.3), (0.85, 0.35, 0.2), (0.93, 0.7, 0.3), (0.3, 0.5, 0.45)]
@@ -74,10 +74,10 @@ def _room(variant: Variant) -> dict[str, tuple[Mesh, ...]]:
     return {
         "yard": (quad((-20, -0.03, 20), (40, 0, 0), (0, 0, -40), yard, "yard"),),
         "floor": (quad((-3.0, 0, 4.2), (7.2, 0, 0), (0, 0, -6.6), _matt(floor), "floor"),),
-        "back wall": (quad((-3.0, 0, -2.4), (7.2, 0, 0), (0, 3.2, 0), _matt(brick), "back wall"),),
+        "back wall": (quad((-3.0, 0, -2.4), (10.0, 0, 0), (0, 3.2, 0), _matt(brick), "back wall"),),
         "side wall": (quad((-3.0, 0, 4.2), (0, 0, -6.6), (0, 3.2, 0), _matt(wall), "side wall"),),
         "skirting": (
-            box((-3.0, 0, -2.4), (4.2, 0.12, -2.375), skirting, "skirting"),
+            box((-3.0, 0, -2.4), (7.0, 0.12, -2.375), skirting, "skirting"),
             box((-3.0, 0, -2.4), (-2.975, 0.12, 4.2), skirting, "skirting"),
         ),
         "print": (
@@ -203,8 +203,8 @@ def heading(camera_from_world: Array) -> float:
 def camera_path(kind: PathKind, n_frames: int, wh: tuple[int, int] = (832, 480), *, seed: int = 0) -> CameraPath:
     """A known path with one known pinhole lens; the same move whatever ``n_frames`` is.
 
-    ``dolly`` sideways past the plant stand, ``arc`` 38 degrees about the hero, ``handheld`` a walk forward with a
-    smooth low-frequency sway, ``orbit`` all the way around.
+    ``dolly`` sideways past the plant stand, looking at a point behind it; ``arc`` 38 degrees about the hero;
+    ``handheld`` a walk forward with a smooth low-frequency sway; ``orbit`` all the way around.
     """
     if n_frames < 2:
         raise ValueError(f"n_frames: expected >= 2, got {n_frames}")
@@ -220,9 +220,8 @@ def camera_path(kind: PathKind, n_frames: int, wh: tuple[int, int] = (832, 480),
 
 
 def _dolly(t: Array, seed: int) -> tuple[Array, Array]:
-    x = -0.85 + 1.5 * t
-    eyes = np.stack([x, np.full_like(t, 1.22), 2.95 - 0.12 * t], -1)
-    return eyes, np.stack([0.5 * x, np.full_like(t, 0.33), np.full_like(t, -0.2)], -1)
+    eyes = np.stack([-0.85 + 1.5 * t, np.full_like(t, 1.22), 2.95 - 0.12 * t], -1)
+    return eyes, np.tile([0.02, 0.44, 0.55], (len(t), 1))  # between the stand and the hero: neither rushes by
 
 
 def _around(angle: Array, radius: float, height: float) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from geometry import rigid
 from geometry.mesh import Material, Mesh
@@ -19,7 +20,7 @@ def moved(mesh: Mesh, world_from_mesh: Array) -> Mesh:
     return replace(mesh, vertices=rigid.transform(world_from_mesh, mesh.vertices), normals=normals)
 
 
-def turned(angle: float, translation: Sequence[float] = (0.0, 0.0, 0.0), axis: str = "y") -> Array:
+def turned(angle: float, translation: ArrayLike = (0.0, 0.0, 0.0), axis: str = "y") -> Array:
     """(4, 4) rotation by ``angle`` about an axis through the origin (counter-clockwise from its tip), then a shift."""
     c, s = np.cos(angle), np.sin(angle)
     rotation = {
@@ -27,20 +28,20 @@ def turned(angle: float, translation: Sequence[float] = (0.0, 0.0, 0.0), axis: s
         "y": [[c, 0, s], [0, 1, 0], [-s, 0, c]],
         "z": [[c, -s, 0], [s, c, 0], [0, 0, 1]],
     }[axis]
-    return rigid.rigid(np.array(rotation), translation)
+    return rigid.rigid(np.array(rotation), np.asarray(translation, np.float64))
 
 
-def quad(corner: Sequence[float], along_u: Sequence[float], along_v: Sequence[float], material: Material,
+def quad(corner: ArrayLike, along_u: ArrayLike, along_v: ArrayLike, material: Material,
          name: str = "") -> Mesh:
     """A rectangle whose texture covers it once; its normal is ``along_u x along_v``."""
-    corner, u, v = (np.asarray(a, np.float64) for a in (corner, along_u, along_v))
-    vertices = np.stack([corner, corner + u, corner + u + v, corner + v])
+    start, u, v = (np.asarray(a, np.float64) for a in (corner, along_u, along_v))
+    vertices = np.stack([start, start + u, start + u + v, start + v])
     normal = np.cross(u, v) / np.linalg.norm(np.cross(u, v))
     uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]])
     return Mesh(vertices, np.array([[0, 1, 2], [0, 2, 3]], np.int32), uv, np.tile(normal, (4, 1)), material, name)
 
 
-def box(lower: Sequence[float], upper: Sequence[float], material: Material, name: str = "") -> Mesh:
+def box(lower: ArrayLike, upper: ArrayLike, material: Material, name: str = "") -> Mesh:
     """An upright box; every face shows another part of the texture, cut out at one scale for all faces."""
     lo, hi = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
     x, y, z = hi - lo
@@ -102,17 +103,17 @@ def _along(lines: Array) -> Array:
 
 def lathe(profile: Sequence[tuple[float, float]], material: Material, name: str = "", segments: int = 48) -> Mesh:
     """A profile of (radius, height), from the bottom up, turned about +Y. A repeated point keeps a sharp edge."""
-    profile = np.asarray(profile, np.float64)
-    step = np.diff(profile, axis=0)
+    line = np.asarray(profile, np.float64)
+    step = np.diff(line, axis=0)
     slope = np.stack([step[:, 1], -step[:, 0]], 1)  # the outer side of a profile that runs upwards
     slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-12)
-    outward = np.zeros_like(profile)
+    outward = np.zeros_like(line)
     outward[:-1] += slope
     outward[1:] += slope
     angle = np.linspace(0, 2 * np.pi, segments + 1)
     around = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], -1)
     up = np.array([0.0, 1.0, 0.0])
-    points = profile[:, None, :1] * around + profile[:, None, 1:] * up
+    points = line[:, None, :1] * around + line[:, None, 1:] * up
     normals = outward[:, None, :1] * around + outward[:, None, 1:] * up
     return grid_mesh(points, normals, material, name)
 
@@ -125,10 +126,10 @@ def cylinder(radius: float, bottom: float, top: float, material: Material, name:
     return lathe([*rim, *lid], material, name, segments=32)
 
 
-def rounded(centre: Sequence[float], half: Sequence[float], material: Material, name: str = "",
+def rounded(centre: ArrayLike, half: ArrayLike, material: Material, name: str = "",
             squareness: float = 0.3, segments: int = 40) -> Mesh:
     """A superellipsoid of half extents ``half``: ``squareness`` 1 is an ellipsoid, towards 0 a box (Barr 1981)."""
-    half = np.asarray(half, np.float64)
+    extents = np.asarray(half, np.float64)
     v, u = np.meshgrid(
         np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1), np.linspace(-np.pi, np.pi, segments + 1), indexing="ij"
     )
@@ -142,8 +143,8 @@ def rounded(centre: Sequence[float], half: Sequence[float], material: Material, 
         return np.stack([ring * power(np.sin(u), exponent), power(np.sin(v), exponent),
                          ring * power(np.cos(u), exponent)], -1)
 
-    normals = surface(2 - squareness) / half
-    return grid_mesh(surface(squareness) * half + np.asarray(centre), normals, material, name)
+    normals = surface(2 - squareness) / extents
+    return grid_mesh(surface(squareness) * extents + np.asarray(centre), normals, material, name)
 
 
 def blade(length: float, width: float, droop: float, material: Material, name: str = "") -> Mesh:

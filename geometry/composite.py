@@ -9,7 +9,7 @@ converted there and back: those pixels are bit-identical to the plate.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,21 +98,26 @@ def plane_depth(plane: Plane, camera: Camera, camera_from_world: Array) -> Array
     return np.where(np.isfinite(depth) & (depth > 0), depth, 0.0).astype(np.float32)
 
 
-def receiver_evidence(scene: DepthMap, receiver_depth: Array, ratio: Array, *, tolerance: float = 0.04) -> Evidence:
+def receiver_evidence(
+    scene: DepthMap, receiver_depth: Array, ratio: Array, *, before: float = 0.04, behind: float = 0.08
+) -> Evidence:
     """Is the surface that the shadow was rendered on, (H, W) ``receiver_depth``, the one that the plate shows?
 
-    Asked where ``ratio`` (H, W, 3) differs from 1. ``tolerance`` (relative depth): receiver and scene are the same
-    surface measured twice, and only what stands clearly in front of it takes the shadow away.
+    Asked where ``ratio`` (H, W, 3) differs from 1. Receiver and scene are the same surface measured twice: only what
+    stands clearly (by ``before``, relative depth) in front of it takes the shadow away, and what lies clearly behind
+    it, past a table's edge, never gets it (``behind``).
     """
-    touched = (np.abs(ratio - 1).max(-1) > 0) & (receiver_depth > 0)
-    return depth_evidence(receiver_depth * np.float32(1 - tolerance), touched.astype(np.float32), scene)
+    touched = ((np.abs(ratio - 1).max(-1) > 0) & (receiver_depth > 0)).astype(np.float32)
+    front = depth_evidence(receiver_depth * np.float32(1 - before), touched, scene)
+    back = depth_evidence(receiver_depth * np.float32(1 + behind), touched, scene)
+    return replace(front, sigmas=np.minimum(front.sigmas, -back.sigmas))
 
 
 def receiver_visibility(
-    scene: DepthMap, receiver_depth: Array, ratio: Array, plate: Array, *, tolerance: float = 0.04
+    scene: DepthMap, receiver_depth: Array, ratio: Array, plate: Array
 ) -> Array:
     """(H, W) in [0, 1], with contours after ``plate`` (H, W, 3) uint8: 1 where the shadow may fall, for ``composite``.
 
     For a clip: ``receiver_evidence`` of each frame, ``masks.stabilise``, ``masks.visibility_from_evidence``.
     """
-    return visibility_from_evidence(receiver_evidence(scene, receiver_depth, ratio, tolerance=tolerance), plate)
+    return visibility_from_evidence(receiver_evidence(scene, receiver_depth, ratio), plate)

@@ -276,7 +276,7 @@ def estimate_light(
         in_sun = ~shadowed(samples.positions, key.direction[None])[0]
     open_support = samples.on_support & in_sun
     lit = np.median(samples.radiance[open_support if open_support.any() else samples.on_support], axis=0)
-    chroma = light_chroma(lit, np.average(samples.radiance, axis=0, weights=samples.weight))
+    chroma = light_chroma(samples.radiance, samples.weight)
     target = np.pi * float(lit @ REC709) / support_luminance * chroma  # (3,) irradiance of the lit support
     albedo = np.clip(np.pi * lit / target, 0.01, 0.95)
 
@@ -299,14 +299,15 @@ def estimate_light(
     )
 
 
-def light_chroma(support: Array, mean: Array) -> Array:
-    """(3,) colour of the light with luminance 1.
+def light_chroma(radiance: Array, weight: Array) -> Array:
+    """(3,) colour of the light with luminance 1, from (N, 3) radiance and (N,) weight.
 
-    The support and the scene's mean are greyish (grey world), yet a brown table is no orange lamp: half of the cast, as
-    an exponent, is taken for the light and the rest for paint.
+    Shades of grey (Finlayson & Trezzi 2004, p = 6): bright surfaces tell the light's colour better than the mean does,
+    which is that of the floor. Even so a brown room is no orange lamp, and cameras are white-balanced: half of the
+    cast, as an exponent, is taken for the light and the rest for paint.
     """
-    cast = np.sqrt(np.maximum(support, 1e-6) / (support @ REC709) * np.maximum(mean, 1e-6) / (mean @ REC709))
-    chroma = np.sqrt(cast)
+    norm = np.average(np.maximum(radiance, 1e-6) ** 6, axis=0, weights=weight) ** (1 / 6)
+    chroma = np.sqrt(norm / (norm @ REC709))
     return chroma / (chroma @ REC709)
 
 

@@ -81,6 +81,13 @@ def fit_anchor(
     return Anchor(_on_plane(cameras, frame, at, plane), plane, int(agreeing.sum()), float(np.median(residual[agreeing])))
 
 
+def guess_anchor(scene: Scene4D, frame: int, px: tuple[float, float]) -> Anchor:
+    """A level surface at about the depth of the pixel, at once and without the clip: for previews only."""
+    at = np.array([px[0] * scene.working_wh[0] / scene.source_wh[0], px[1] * scene.working_wh[1] / scene.source_wh[1]])
+    plane = _first_plane(scene, frame, at)
+    return Anchor(_on_plane(scene.cameras, frame, at, plane), plane, 0, float("nan"))
+
+
 def _spread(frames: Sequence[int], frame: int, count: int) -> list[int]:
     """Up to ``count`` frames over the whole clip, always with ``frame``."""
     picked = {frames[i] for i in np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)}

@@ -374,7 +374,9 @@ def snap_edges(
             better = cost < best_cost
             best_cost, best_q = np.where(better, cost, best_cost), np.where(better, candidate, best_q)
     snapped = cv2.medianBlur(best_q.astype(np.float32), 5)
-    support = 1 / (1 + (np.maximum(best_cost - 2.0, 0) / 5.0) ** 2)
+    # Resampling alone costs a share of the local contrast; what is more than that is disagreement.
+    contrast = cv2.boxFilter(np.abs(reference[..., 1]) + np.abs(reference[..., 2]), -1, (9, 9))
+    support = 1 / (1 + (np.maximum(best_cost - 2.0, 0) / (4.0 + 0.4 * contrast)) ** 2)
     return Snapped(snapped, support.astype(np.float32))
 
 

@@ -59,7 +59,7 @@ def camera_up(cameras: CameraPath) -> Array:
     right, up = cameras.camera_from_world[:, 0, :3], -cameras.camera_from_world[:, 1, :3]
     mean_up = up.mean(0) / np.linalg.norm(up.mean(0))
     # Minimise sum (x . u)^2 with a weak pull to the mean -y: the pull decides only what the x axes leave open.
-    matrix = right.T @ right / len(right) - 0.02 * np.outer(mean_up, mean_up)
+    matrix = right.T @ right / len(right) - 0.002 * np.outer(mean_up, mean_up)
     direction = np.linalg.eigh(matrix)[1][:, 0]
     return direction if direction @ mean_up > 0 else -direction
 
@@ -90,15 +90,18 @@ def _level_plane(points: Array, prior: Array, tolerance: float, rng: np.random.G
     best = int(np.argmax(counts))
     if counts[best] < MIN_SHARE * len(points):
         return None
-    normal, offset = normals[best], offsets[best]
-    for _ in range(5):
-        inside = points[np.abs(points @ normal - offset) < tolerance]
+    normal, offset, reach = normals[best], offsets[best], tolerance
+    for _ in range(6):
+        away = np.abs(points @ normal - offset)
+        inside = points[away < reach]
         if len(inside) < 10:
             return None
         middle = inside.mean(0)
         normal = np.linalg.svd(inside - middle, full_matrices=False)[2][2]
         normal = normal * np.sign(normal @ prior)
         offset = float(normal @ middle)
+        # As tight as the plane's own noise: what merely passes through the slab (walls, clutter) must not tilt it.
+        reach = np.clip(4 * np.median(np.abs(inside @ normal - offset)), 0.1 * tolerance, tolerance)
     return Plane(normal, offset) if normal @ prior > np.cos(SNAP) else None
 
 

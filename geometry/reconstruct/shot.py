@@ -12,7 +12,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from geometry.reconstruct.errors import TooFewFeatures, TooFewFrames
@@ -25,6 +24,7 @@ PAN_PX = 0.6
 PAN_SHARE = 0.03  # a lens's distortion leaves a pan some 1 % of the motion; parallax leaves 20 % and more
 MIN_COMMON = 30  # tracks two frames must share to be compared
 POINTS_PER_PAIR = 60
+SOFT_PX = 0.5
 FOCAL_RATIOS = np.geomspace(0.4, 8.0, 61)  # f / max(W, H)
 
 
@@ -128,27 +128,84 @@ def _focal(homographies: list[Array], side_px: int) -> float:
 
 def _fit_rotations(known: list[tuple[_Pair, Array]], count: int, focal: float) -> tuple[float, list[Array]]:
     """Soft-L1 adjustment of one rotation per frame and the focal length; also residuals (K,) px per pair."""
-    start = _chained(known, count, focal)
-    part = [(p.a, p.b, p.xy_a[:POINTS_PER_PAIR], p.xy_b[:POINTS_PER_PAIR]) for p, _ in known]
-    a = np.concatenate([np.full(len(xa), i) for i, _, xa, _ in part])
-    b = np.concatenate([np.full(len(xa), j) for _, j, xa, _ in part])
-    xy_a = np.concatenate([xa for _, _, xa, _ in part])
-    xy_b = np.concatenate([xb for _, _, _, xb in part])
-
-    def residual(parameters: Array) -> Array:
-        f, rotations = _unpacked(parameters, start)
-        return (_turned(rotations[b] @ np.swapaxes(rotations[a], 1, 2), f, xy_a) - xy_b).ravel()
-
-    x0 = np.concatenate([[np.log(focal)], np.zeros(3 * (count - 1))])
-    bounds = (np.r_[np.log(focal) - 1.2, np.full(len(x0) - 1, -1.0)], np.r_[np.log(focal) + 1.2, np.full(len(x0) - 1, 1.0)])
-    fit = least_squares(residual, x0, loss="soft_l1", f_scale=0.5, x_scale="jac", max_nfev=25, bounds=bounds)
-    f, rotations = _unpacked(fit.x, start)
-    residuals = []
-    for pair, _ in known:
-        b_from_a = rotations[pair.b] @ rotations[pair.a].T
-        moved = _turned(np.broadcast_to(b_from_a, (len(pair.xy_a), 3, 3)), f, pair.xy_a)
-        residuals.append(np.linalg.norm(moved - pair.xy_b, axis=1))
+    a, b = np.array([p.a for p, _ in known]), np.array([p.b for p, _ in known])
+    # The same number of points for every pair (a pair with fewer repeats some), so that pairs stack.
+    pick = [np.arange(POINTS_PER_PAIR) % len(p.xy_a) for p, _ in known]
+    xy_a = np.stack([p.xy_a[k] for (p, _), k in zip(known, pick, strict=True)])
+    xy_b = np.stack([p.xy_b[k] for (p, _), k in zip(known, pick, strict=True)])
+    rotations, f = _adjusted(a, b, xy_a, xy_b, _chained(known, count, focal), focal)
+    residuals = [
+        np.linalg.norm(_turned(rotations[p.b] @ rotations[p.a].T, f, p.xy_a) - p.xy_b, axis=1) for p, _ in known
+    ]
     return f, residuals
+
+
+def _adjusted(a: Array, b: Array, xy_a: Array, xy_b: Array, start: Array, focal: float) -> tuple[Array, float]:
+    """Levenberg-Marquardt over rotations (N, 3, 3), the first held, and focal length; (P, K, 2) positions per pair."""
+
+    def cost(rotations: Array, f: float) -> float:
+        off = _turned(rotations[b] @ np.swapaxes(rotations[a], 1, 2), f, xy_a) - xy_b
+        return float(np.sqrt(1 + (off**2).sum(-1) / SOFT_PX**2).sum())
+
+    rotations, f, damping = start, focal, 1e-3
+    best = cost(rotations, f)
+    for _ in range(40):
+        normal, gradient = _normal_equations(a, b, xy_a, xy_b, rotations, f)
+        step = np.zeros(len(gradient))
+        free = np.arange(3, len(gradient))
+        damped = normal[np.ix_(free, free)] + damping * np.diag(np.diag(normal)[free] + 1e-9)
+        step[free] = -np.linalg.solve(damped, gradient[free])
+        turned = Rotation.from_rotvec(step[:-1].reshape(-1, 3)).as_matrix() @ rotations
+        longer = f * float(np.exp(np.clip(step[-1], -0.3, 0.3)))
+        # A rotation cannot tell a focal length that is far from what a lens has.
+        value = cost(turned, longer) if 0.3 * focal < longer < 3.5 * focal else np.inf
+        if value < best:
+            gain, rotations, f, best, damping = best - value, turned, longer, value, damping / 5
+            if gain < 1e-6 * best:
+                break
+        elif damping > 1e6:
+            break
+        else:
+            damping *= 8
+    return rotations, f
+
+
+def _normal_equations(
+    a: Array, b: Array, xy_a: Array, xy_b: Array, rotations: Array, f: float
+) -> tuple[Array, Array]:
+    """Of the soft-L1 cost by (rotation vectors of all frames, log f)."""
+    b_from_a = rotations[b] @ np.swapaxes(rotations[a], 1, 2)
+    rays = np.concatenate([xy_a / f, np.ones((*xy_a.shape[:-1], 1))], -1)
+    out = rays @ np.swapaxes(b_from_a, 1, 2)
+    z = np.maximum(out[..., 2], 1e-3)
+    moved = f * out[..., :2] / z[..., None]
+    off = moved - xy_b
+    weight = 1 / np.sqrt(1 + (off**2).sum(-1) / SOFT_PX**2)
+    project = np.zeros((*z.shape, 2, 3))
+    project[..., 0, 0] = project[..., 1, 1] = f / z
+    project[..., 2] = -moved / z[..., None]
+    # exp(w_b) out = out - [out]x w_b, and out moves by R [ray]x w_a when frame a turns by w_a.
+    by_b = -project @ _cross(out)
+    by_a = project @ b_from_a[:, None] @ _cross(rays)
+    by_f = (_turned(b_from_a, f * (1 + 1e-5), xy_a) - moved)[..., None] / 1e-5
+    jacobian = np.concatenate([by_a, by_b, by_f], -1)  # (P, K, 2, 7)
+    weighted = jacobian * weight[..., None, None]
+    blocks = np.einsum("pkri,pkrj->pij", weighted, jacobian)
+    sides = np.einsum("pkri,pkr->pi", weighted, off)
+    size = 3 * len(rotations) + 1
+    axes = np.arange(3)
+    index = np.concatenate([3 * a[:, None] + axes, 3 * b[:, None] + axes, np.full((len(a), 1), size - 1)], 1)
+    normal, gradient = np.zeros((size, size)), np.zeros(size)
+    np.add.at(normal, (index[:, :, None], index[:, None, :]), blocks)
+    np.add.at(gradient, index, sides)
+    return normal, gradient
+
+
+def _cross(v: Array) -> Array:
+    """(..., 3) to the (..., 3, 3) matrix of ``v x``."""
+    zero = np.zeros_like(v[..., 0])
+    x, y, z = v[..., 0], v[..., 1], v[..., 2]
+    return np.stack([np.stack([zero, -z, y], -1), np.stack([z, zero, -x], -1), np.stack([-y, x, zero], -1)], -2)
 
 
 def _chained(known: list[tuple[_Pair, Array]], count: int, focal: float) -> Array:
@@ -164,12 +221,8 @@ def _chained(known: list[tuple[_Pair, Array]], count: int, focal: float) -> Arra
     return rotations
 
 
-def _unpacked(parameters: Array, start: Array) -> tuple[float, Array]:
-    small = np.concatenate([np.zeros((1, 3)), parameters[1:].reshape(-1, 3)])
-    return float(np.exp(parameters[0])), Rotation.from_rotvec(small).as_matrix() @ start
-
-
 def _turned(b_from_a: Array, focal: float, xy: Array) -> Array:
-    rays = np.concatenate([xy / focal, np.ones((len(xy), 1))], 1)
-    out = (b_from_a @ rays[..., None])[..., 0]
-    return focal * out[:, :2] / np.maximum(out[:, 2:], 1e-3)
+    """(..., K, 2) positions after the camera turned by (..., 3, 3)."""
+    rays = np.concatenate([xy / focal, np.ones((*xy.shape[:-1], 1))], -1)
+    out = rays @ np.swapaxes(b_from_a, -1, -2)
+    return focal * out[..., :2] / np.maximum(out[..., 2:], 1e-3)

@@ -7,7 +7,7 @@ lens, crop and pose runs on kernels compiled once. ``scalar`` has no arrays; see
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import drjit as dr
@@ -115,26 +115,26 @@ def _trace(
     integrator = mi.load_dict({"type": "path", "max_depth": max_depth, "rr_depth": max_depth + 1})
     sampler = make_pixel_sampler()
     wanted = _opaque(mi.UInt32, [*np.isin(compiled.object_ids, list(objects)), False])
-    for pose, first, count in _shutter(view, spp):
-        step = max(LANES_AT_ONCE // count, 1)
-        for start in range(0, len(pixels), step):
-            chunk = pixels[start : start + step]
-            lane = dr.arange(mi.UInt32, len(chunk) * count)
-            per_pixel = _opaque(mi.UInt32, count)
-            pixel = dr.gather(mi.UInt32, _opaque(mi.UInt32, chunk), lane // per_pixel)
-            index = lane % per_pixel + _opaque(mi.UInt32, first)
-            sampler.start(pixel, index, _opaque(mi.UInt32, seed))
-            ray, shape = _first_solid(compiled, _rays(view, pose, pixel, sampler.next_2d()))
-            is_object = dr.gather(mi.UInt32, wanted, shape) == 1
-            shaded = mi.Bool(True) if with_rest else is_object
-            radiance, _, _ = integrator.sample(compiled.scene, sampler, ray, active=shaded)
-            # One sample that is not a number would poison its neighbours in every later filter.
-            radiance = dr.select(shaded & dr.all(dr.isfinite(radiance)), radiance, 0)
-            split = [dr.select(is_object, c, 0) for c in radiance] + [dr.select(is_object, mi.Float(1), 0)]
-            split += [dr.select(is_object, 0, c) for c in radiance] if with_rest else []
-            dr.eval(split)
-            for channel, values in enumerate(split):
-                sums[start : start + step, channel] += dr.block_sum(values, count).numpy()
+    shutter = _Shutter(view, spp)
+    step = max(LANES_AT_ONCE // spp, 1)
+    for start in range(0, len(pixels), step):
+        chunk = pixels[start : start + step]
+        lane = dr.arange(mi.UInt32, len(chunk) * spp)
+        per_pixel = _opaque(mi.UInt32, spp)
+        pixel = dr.gather(mi.UInt32, _opaque(mi.UInt32, chunk), lane // per_pixel)
+        index = lane % per_pixel
+        sampler.start(pixel, index, _opaque(mi.UInt32, seed))
+        ray, shape = _first_solid(compiled, _rays(view, shutter.poses(index), pixel, sampler.next_2d()))
+        is_object = dr.gather(mi.UInt32, wanted, shape) == 1
+        shaded = mi.Bool(True) if with_rest else is_object
+        radiance, _, _ = integrator.sample(compiled.scene, sampler, ray, active=shaded)
+        # One sample that is not a number would poison its neighbours in every later filter.
+        radiance = dr.select(shaded & dr.all(dr.isfinite(radiance)), radiance, 0)
+        split = [dr.select(is_object, c, 0) for c in radiance] + [dr.select(is_object, mi.Float(1), 0)]
+        split += [dr.select(is_object, 0, c) for c in radiance] if with_rest else []
+        dr.eval(split)
+        for channel, values in enumerate(split):
+            sums[start : start + step, channel] = dr.block_sum(values, spp).numpy()
     return _radiance(sums / spp, crop, view.camera.hw)
 
 
@@ -145,14 +145,20 @@ def _radiance(means: Array, crop: Crop, hw: tuple[int, int]) -> Radiance:
     return Radiance(full[..., :3].copy(), full[..., 3].copy(), full[..., 4:].copy())
 
 
-def _shutter(view: View, spp: int) -> Iterator[tuple[Array, int, int]]:
-    """(camera_from_world, first sample, number of samples) per shutter sample; earlier ones get the remainder."""
-    share, rest = divmod(spp, len(view.camera_from_world))
-    first = 0
-    for k, pose in enumerate(view.camera_from_world):
-        count = share + (k < rest)
-        yield pose, first, count
-        first += count
+class _Shutter:
+    """Poses over the exposure, one for each sample of a pixel: all in one kernel, whatever their number."""
+
+    def __init__(self, view: View, spp: int) -> None:
+        poses = view.camera_from_world
+        share, rest = divmod(spp, len(poses))  # earlier ones get the remainder
+        self._of_sample = _opaque(mi.UInt32, np.repeat(np.arange(len(poses)), [share + (k < rest) for k in range(len(poses))]))
+        world_from_camera = rigid.inverse(np.stack(poses))[:, :3]  # (K, 3, 4)
+        self._entries = [[_opaque(mi.Float, world_from_camera[:, i, j]) for i in range(3)] for j in range(4)]
+
+    def poses(self, sample: Any) -> list[list[Any]]:
+        """Columns of ``world_from_camera`` per lane: right, down, forward, origin."""
+        pose = dr.gather(mi.UInt32, self._of_sample, sample)
+        return [[dr.gather(mi.Float, entry, pose) for entry in column] for column in self._entries]
 
 
 def _pixel_ids(crop: Crop, width: int) -> Array:
@@ -168,17 +174,15 @@ def _opaque(kind: Any, values: Any) -> Any:
     return array
 
 
-def _rays(view: View, camera_from_world: Array, pixel: Any, offset: Any) -> Any:
-    """World rays through ``pixel`` (flat index) at ``offset`` from its top-left corner."""
+def _rays(view: View, pose: list[list[Any]], pixel: Any, offset: Any) -> Any:
+    """World rays through ``pixel`` (flat index) at ``offset`` from its top-left corner; ``pose`` from ``_Shutter``."""
     camera = view.camera
     width = _opaque(mi.UInt32, camera.wh[0])
     column, row = pixel % width, pixel // width
     x = (mi.Float(column) + offset.x - _opaque(mi.Float, camera.cx)) / _opaque(mi.Float, camera.fx)
     y = (mi.Float(row) + offset.y - _opaque(mi.Float, camera.cy)) / _opaque(mi.Float, camera.fy)
-    world_from_camera = rigid.inverse(camera_from_world)
-    right, down, forward = (mi.Vector3f(*(_opaque(mi.Float, v) for v in world_from_camera[:3, k])) for k in range(3))
-    origin = mi.Point3f(*(_opaque(mi.Float, v) for v in world_from_camera[:3, 3]))
-    return mi.RayDifferential3f(mi.Ray3f(origin, dr.normalize(right * x + down * y + forward)))
+    right, down, forward = (mi.Vector3f(*entries) for entries in pose[:3])
+    return mi.RayDifferential3f(mi.Ray3f(mi.Point3f(*pose[3]), dr.normalize(right * x + down * y + forward)))
 
 
 def _shape_index(compiled: Any, pointers: Any) -> Any:
@@ -209,7 +213,8 @@ def _gbuffer(compiled: Any, view: View) -> GBuffer:
     w, h = view.camera.wh
     pose = view.camera_from_world[0]
     pixel = _opaque(mi.UInt32, _pixel_ids((0, 0, w, h), w))
-    ray = _rays(view, pose, pixel, mi.Point2f(_opaque(mi.Float, 0.5), _opaque(mi.Float, 0.5)))
+    first = _Shutter(View(view.camera, (pose,)), 1).poses(pixel * 0)
+    ray = _rays(view, first, pixel, mi.Point2f(_opaque(mi.Float, 0.5), _opaque(mi.Float, 0.5)))
     ray, shape = _first_solid(compiled, ray)
     si = compiled.scene.ray_intersect_preliminary(ray).compute_surface_interaction(ray)
     valid = si.is_valid()

@@ -15,7 +15,6 @@ import drjit as dr
 import mitsuba as mi
 
 GOLDEN_32 = 0x9E3779B9  # 2^32 over the golden ratio
-_REVERSED: Any = dr.brev  # the order of the bits turned round
 _CLASSES: dict[str | None, Any] = {}
 
 
@@ -45,12 +44,12 @@ def _define() -> Any:
 
         def next_2d(self, active: Any = True) -> Any:
             x = self._scrambled(active)
-            y = _REVERSED(x) * GOLDEN_32 + self.random.next_uint32(active)
+            y = _reversed(x) * GOLDEN_32 + self.random.next_uint32(active)
             return mi.Point2f(_unit(x), _unit(y))
 
         def _scrambled(self, active: Any) -> Any:
             seed = self.random.next_uint32(active)
-            x = _REVERSED(self.index)
+            x = _reversed(self.index)
             x ^= x * 0x3D20ADEA
             x += seed
             x *= (seed >> 16) | 1
@@ -59,6 +58,12 @@ def _define() -> Any:
             return x
 
     return PixelSampler
+
+
+def _reversed(bits: Any) -> Any:
+    """The order of the 32 bits turned round."""
+    reverse: Any = dr.brev  # its stub says ``object``
+    return reverse(bits)
 
 
 def _unit(bits: Any) -> Any:

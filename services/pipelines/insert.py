@@ -13,6 +13,7 @@ import numpy as np
 
 from geometry import rigid
 from geometry.light import GAUGE
+from geometry.mesh import Model
 from geometry.placement import height_from_px, matrix, place, upright
 from geometry.reconstruct.anchor import Anchor
 from geometry.render import make_renderer
@@ -22,7 +23,7 @@ from services.media.clip import ClipReader
 from services.pipelines import inputs
 from services.pipelines.context import Artifact, Context
 from services.pipelines.inputs import Prop
-from services.pipelines.requests import InsertRequest
+from services.pipelines.requests import InsertedObject, InsertRequest
 from services.pipelines.solve_scene import SolvedScene, check_scene_options, deliver_scene, solve_scene
 from services.pipelines.stages.composite_frames import CompositeConfig, Sources, composite_frames
 from services.pipelines.stages.find_anchor import AnchorConfig, find_anchor, load_anchor
@@ -136,24 +137,30 @@ def _place(clip: ClipReader, prop: Prop, solved: SolvedScene, seed: int, context
         inputs={"cameras": solved.cameras, "depth": solved.depth, "scale": repr(solved.scale)}, clip=clip, scene=scene,
     )
     anchor = load_anchor(artifact)
-    camera, pose = scene.cameras.camera(prop.frame).scaled(scene.source_wh), scene.cameras.pose(prop.frame)
-    field = f"objects[{prop.object_id - 1}]"
+    placement = placement_of(wanted, f"objects[{prop.object_id - 1}]", prop.model, anchor, scene, prop.frame)
+    return Placed(prop, anchor, placement)
+
+
+def placement_of(
+    wanted: InsertedObject, field: str, model: Model, anchor: Anchor, scene: Scene4D, frame: int
+) -> Placement:
+    """Stand a model on an anchor as the request says. Raises ``InvalidRequest`` below ``field``."""
+    camera, pose = scene.cameras.camera(frame).scaled(scene.source_wh), scene.cameras.pose(frame)
     try:
         if wanted.scale is not None:
             scale = wanted.scale
         elif wanted.height_m is not None:
-            scale = wanted.height_m / prop.model.height
+            scale = wanted.height_m / model.height
         else:
             assert wanted.height_px is not None
             height = height_from_px(camera, pose, anchor.point, upright(anchor.support), wanted.height_px)
-            scale = height / prop.model.height
-        placement = place(
-            frame=prop.frame, anchor=anchor.point, support=anchor.support, camera_centre=rigid.inverse(pose)[:3, 3],
-            yaw=np.radians(wanted.yaw_deg), scale=scale, base_centre=prop.model.base_centre,
+            scale = height / model.height
+        return place(
+            frame=frame, anchor=anchor.point, support=anchor.support, camera_centre=rigid.inverse(pose)[:3, 3],
+            yaw=np.radians(wanted.yaw_deg), scale=scale, base_centre=model.base_centre,
         )
     except ValueError as error:
         raise InvalidRequest(field, "a placement that the camera can see", str(error)) from error
-    return Placed(prop, anchor, placement)
 
 
 def _light(

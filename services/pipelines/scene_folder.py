@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from geometry import frames
@@ -14,6 +15,9 @@ from geometry.mesh import Mesh
 from geometry.reconstruct.depth import DepthFolder
 from geometry.scene import DepthMap, DepthSource, Plane, Scene4D, SparsePoints
 from geometry.trajectory import CameraPath
+from services.errors import InvalidRequest
+from services.export import colmap
+from services.media import exr, images
 from services.pipelines.context import Artifact
 
 CAMERAS = "cameras.json"
@@ -31,6 +35,48 @@ class ScaledDepth:
     def read(self, frame: int) -> DepthMap:
         found = self.source.read(frame)
         return DepthMap(found.depth * np.float32(self.scale), found.confidence)
+
+
+@dataclass(frozen=True)
+class DeliveredDepth:
+    """The ``depth/`` and ``confidence/`` pictures of a reconstruct job, on the working raster."""
+
+    folder: Path
+    working_wh: tuple[int, int]
+
+    def read(self, frame: int) -> DepthMap:
+        depth = exr.read_depth(self.folder / "depth" / f"{frame:04d}.exr", "scene.scene_dir")
+        confidence = images.read_mask(self.folder / "confidence" / f"{frame:04d}.png", "scene.scene_dir")
+        return DepthMap(*(cv2.resize(a, self.working_wh, interpolation=cv2.INTER_NEAREST_EXACT) for a in (depth, confidence)))
+
+
+def load_delivered(folder: Path) -> Scene4D:
+    """The output folder of a reconstruct job as it lies there. Raises ``InvalidRequest`` for any other folder."""
+    document = delivered_document(folder)
+    about = document["scene"]
+    path, working_wh = path_from_document(document), tuple(about["working_wh"])
+    xyz, error_px = colmap.read_points(folder / "colmap" / "points3D.txt")
+    return Scene4D(
+        cameras=path.scaled(working_wh),
+        source_wh=path.cameras[0].wh,
+        points=SparsePoints(xyz, error_px, np.full(len(xyz), 2)),  # the file does not say how often each was seen
+        depth=DeliveredDepth(folder, working_wh),
+        mesh=load_ply(folder / MESH) if (folder / MESH).exists() else None,
+        ground=about["ground"] and Plane(np.array(about["ground"]["normal"]), about["ground"]["offset"]),
+        scale_known=about["scale_known"],
+    )
+
+
+def delivered_document(folder: Path) -> dict[str, Any]:
+    """``cameras.json`` of a reconstruct job."""
+    field, expected = "scene.scene_dir", f"the output folder of a reconstruct job, with {CAMERAS}"
+    try:
+        document = json.loads((folder / CAMERAS).read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(field, expected, folder) from error
+    if "scene" not in document:
+        raise InvalidRequest(field, expected, f"{CAMERAS} of another program in {folder}")
+    return document
 
 
 def save_cameras(

@@ -20,7 +20,7 @@ from services.media.clip import ClipReader
 from services.pipelines.context import Artifact, Context
 from services.pipelines.inputs import files_sha256
 from services.pipelines.requests import SceneOptions
-from services.pipelines.scene_folder import CAMERAS, load_scene
+from services.pipelines.scene_folder import CAMERAS, delivered_document, load_scene
 from services.pipelines.stages.estimate_depth import DepthConfig, estimate_depth
 from services.pipelines.stages.export_scene import ExportConfig, export_scene
 from services.pipelines.stages.fuse_mesh import FuseConfig, fuse_mesh
@@ -50,8 +50,8 @@ def check_scene_options(options: SceneOptions) -> None:
             raise InvalidRequest(f"scene.{name}", "an existing path", value)
     if options.cameras_file and options.scene_dir:
         raise InvalidRequest("scene", "cameras_file or scene_dir", "both")
-    if options.scene_dir and not (Path(options.scene_dir) / CAMERAS).is_file():
-        raise InvalidRequest("scene.scene_dir", f"the output folder of a reconstruct job, with {CAMERAS}", options.scene_dir)
+    if options.scene_dir:
+        delivered_document(Path(options.scene_dir))
 
 
 def solve_scene(clip: ClipReader, options: SceneOptions, seed: int, context: Context, share: float) -> SolvedScene:

@@ -118,13 +118,14 @@ def test_plane_depth_literal():
     np.testing.assert_allclose(depth[33, 10], 100 / 9.5, rtol=1e-5)  # 9.5 px below the horizon
 
 
-def test_shadow_falls_on_the_floor_and_not_on_a_post_in_front():
+@pytest.mark.parametrize("other_depth", [2.0, 4.5], ids=["a post in front", "what lies behind a table's edge"])
+def test_shadow_falls_on_its_support_only(other_depth: float):
     h, w = 120, 160
     rng = np.random.default_rng(0)
     post = np.zeros((h, w), bool)
     post[:, 70:90] = True
     floor = np.full((h, w), 3.0, np.float32)
-    noisy = np.where(post, 2.0, floor * (1 + 0.015 * rng.standard_normal((h, w)))).astype(np.float32)
+    noisy = np.where(post, other_depth, floor * (1 + 0.015 * rng.standard_normal((h, w)))).astype(np.float32)
     plate = np.where(post[..., None], (40, 60, 160), (150, 140, 120)) + rng.normal(0, 2, (h, w, 3))
     ratio = np.ones((h, w, 3), np.float32)
     ratio[30:90, 30:130] = 0.5

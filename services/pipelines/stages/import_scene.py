@@ -7,17 +7,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from geometry.reconstruct.depth import DepthFolder
-from geometry.scene import DepthMap, SparsePoints
 from services.errors import InvalidRequest
-from services.export.colmap import read_points
-from services.media import exr, images
 from services.media.clip import ClipReader
 from services.pipelines.context import Report
-from services.pipelines.scene_folder import CAMERAS, MESH, POINTS, path_from_document
+from services.pipelines.scene_folder import CAMERAS, MESH, POINTS, delivered_document, load_delivered
 
 FIELD = "scene.scene_dir"
 SCENE_FILES = (CAMERAS, MESH, "colmap/points3D.txt", "depth/*.exr", "confidence/*.png")
@@ -30,27 +26,21 @@ class ImportSceneConfig:
 
 def import_scene(*, out: Path, config: ImportSceneConfig, report: Report, clip: ClipReader, folder: Path) -> None:
     """Writes cameras, points, depth and mesh. Raises ``InvalidRequest`` when the scene is not one of this clip."""
-    document = json.loads((folder / CAMERAS).read_text())
-    if "scene" not in document:
-        raise InvalidRequest(FIELD, "a folder made by a reconstruct job", f"{CAMERAS} of another program in {folder}")
-    path = path_from_document(document)
+    document, scene = delivered_document(folder), load_delivered(folder)
+    path = scene.cameras
     wh = clip.hw[1], clip.hw[0]
-    if path.cameras[0].wh != wh:
-        raise InvalidRequest(FIELD, f"a scene of a {wh} picture", path.cameras[0].wh)
+    if scene.source_wh != wh:
+        raise InvalidRequest(FIELD, f"a scene of a {wh} picture", scene.source_wh)
     frames = [number for number in path.frames if number in clip.numbers]
     if not frames:
         raise InvalidRequest(FIELD, f"cameras for frames {config.frames[0]}-{config.frames[1]}", "none of them")
     document["frames"] = [entry for entry in document["frames"] if entry["frame"] in frames]
     (out / CAMERAS).write_text(json.dumps(document, indent=1))
-    xyz, error_px = read_points(folder / "colmap" / "points3D.txt")
-    points = SparsePoints(xyz, error_px, np.full(len(xyz), 2))
+    points = scene.points
     np.savez(out / POINTS, xyz=points.xyz, error_px=points.error_px, track_length=points.track_length)
     if (folder / MESH).exists():
         shutil.copy(folder / MESH, out / MESH)
-    depths, working = DepthFolder(out), tuple(document["scene"]["working_wh"])
+    depths = DepthFolder(out)
     for i, frame in enumerate(frames):
-        depth = exr.read_depth(folder / "depth" / f"{frame:04d}.exr", FIELD)
-        confidence = images.read_mask(folder / "confidence" / f"{frame:04d}.png", FIELD)
-        nearest = {"dsize": working, "interpolation": cv2.INTER_NEAREST_EXACT}
-        depths.write(frame, DepthMap(cv2.resize(depth, **nearest), cv2.resize(confidence, **nearest)))
+        depths.write(frame, scene.depth.read(frame))
         report(i + 1, len(frames))

@@ -51,7 +51,7 @@ def test_ground_is_the_floor_and_not_the_larger_table(turn_deg):
 def test_without_points_up_comes_from_the_cameras():
     found = find_ground(walk(), np.zeros((0, 3)))
     assert found.plane is None
-    assert np.rad2deg(np.arccos(found.up @ [0, 1, 0])) < 1.0
+    assert np.rad2deg(np.arccos(found.up @ [0, 1, 0])) < 2.5
 
 
 def test_camera_up_of_a_pitched_camera_that_turns():
