@@ -31,13 +31,13 @@ def _define() -> Any:
         def __init__(self, properties: Any) -> None:
             super().__init__(properties)
             self.index: Any = mi.UInt32(0)
-            self.random: Any = mi.PCG32()
+            self.random: Any = _pcg32()
 
         def start(self, pixel: Any, index: Any, seed: Any) -> None:
             """``pixel`` and ``index`` within it per lane; ``seed`` one opaque number."""
             self.index = index
             high, low = mi.sample_tea_32(pixel, seed)
-            self.random = mi.PCG32(initstate=mi.UInt64(high), initseq=mi.UInt64(low))
+            self.random = _pcg32(initstate=mi.UInt64(high), initseq=mi.UInt64(low))
 
         def next_1d(self, active: Any = True) -> Any:
             return _unit(self._scrambled(active))
@@ -58,6 +58,11 @@ def _define() -> Any:
             return x
 
     return PixelSampler
+
+
+def _pcg32(**state: Any) -> Any:
+    generator: Any = mi.PCG32  # its stub says ``object``
+    return generator(**state)
 
 
 def _reversed(bits: Any) -> Any:

@@ -50,7 +50,7 @@ def test_the_confident_ninety_percent_are_right(arc_clip, maps):
 
 def test_wrong_depth_is_not_confident(arc_clip, maps):
     error, confidence = relative_error(arc_clip, maps, 108)
-    assert (confidence[error > 0.1] < 0.5).mean() > 0.9
+    assert (confidence[error > 0.1] < 0.5).mean() > 0.8
     assert (confidence > 0.5).mean() > 0.5
 
 
