@@ -107,7 +107,7 @@ def pixel_centres(wh: tuple[int, int]) -> Array:
 
 
 def resample(image: Array, source_px: Array, *, interpolation: int = cv2.INTER_LINEAR, border: float = 0.0) -> Array:
-    """Sample (H, W[, C]) ``image`` at (H2, W2, 2) pixel positions (Backlot's pixel centres; OpenCV's are 0.5 less)."""
+    """Sample (H, W[, C]) ``image`` at (H2, W2, 2) pixel positions; OpenCV counts them 0.5 less."""
     grid = (source_px - 0.5).astype(np.float32)
     return cv2.remap(image, grid[..., 0], grid[..., 1], interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
 

@@ -150,7 +150,8 @@ def _curve(means: Array, variances: Array, level: Array) -> Array:
     enough = counts >= 8
     if not enough.any():
         return np.full(BINS, np.sqrt(max(np.median(variances), 0.0)))
-    binned = np.array([np.sqrt(max(np.median(variances[index == b]), 0.0)) if enough[b] else np.nan for b in range(BINS)])
+    medians = [np.median(variances[index == b]) if enough[b] else np.nan for b in range(BINS)]
+    binned = np.sqrt(np.maximum(medians, 0.0))
     filled = np.interp(level, level[enough], binned[enough])
     mass = np.where(enough, np.sqrt(counts), 0.5)
     weights = np.array([0.25, 1.0, 0.25])
@@ -278,12 +279,14 @@ def measure_blur_px(pictures: Iterable[Array], default_px: float = 0.6) -> float
     the others are soft in the world, or out of focus. ``pictures`` (H, W, 3) linear or display-referred.
     """
     widths = np.concatenate([_edge_sigmas(np.asarray(picture, np.float32)) for picture in pictures])
-    if len(widths) < 30:
+    if len(widths) < LEAST_EDGES:
         return default_px
     return float(np.clip(np.percentile(widths, 25), BOX_SIGMA_PX, 4.0))
 
 
 EDGE_REACH = 8
+LEAST_EDGES = 30  # fewer say nothing about a frame's sharpness
+LEAST_MOTION_PX = 3.0  # a frame, between the slowest and the fastest
 
 
 def _edge_sigmas(picture: Array) -> Array:
@@ -375,6 +378,32 @@ def shutter_times(frame: float, shutter_deg: float, count: int) -> Array:
     if count < 1:
         raise ValueError(f"count: expected >= 1, got {count}")
     return frame + shutter_deg / 360 * ((np.arange(count) + 0.5) / count - 0.5)
+
+
+def measure_shutter_deg(frames: Iterable[tuple[Array, Array]], default_deg: float = 180.0) -> float:
+    """Shutter angle from how much softer edges are where the picture moves across them.
+
+    Each item is an (H, W, 3) display-referred frame and its typical motion (2,) in px a frame. An edge that moves m px
+    across itself in a frame is smeared over a box of ``m * shutter / 360`` px, of variance a twelfth of its square, on
+    top of the lens's own blur: a straight line through (m^2, sigma^2) has the slope we look for. ``default_deg`` when
+    the camera never moves fast enough to tell.
+    """
+    motion2, sigma2 = [], []
+    for picture, motion in frames:
+        grey = np.asarray(picture, np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+        for plane, across in ((grey, motion[0]), (np.ascontiguousarray(grey.T), motion[1])):
+            widths = _row_edge_sigmas(plane)
+            if len(widths) >= LEAST_EDGES and abs(across) < 2 * EDGE_REACH:
+                motion2.append(float(across) ** 2)
+                sigma2.append(float(np.median(widths)) ** 2)
+    if len(motion2) < 4 or max(motion2) - min(motion2) < LEAST_MOTION_PX**2:
+        return default_deg
+    x, y = np.array(motion2), np.array(sigma2)
+    # Theil and Sen: the median slope over all pairs that differ enough; a few soft frames do not tilt it.
+    dx, dy = np.subtract.outer(x, x), np.subtract.outer(y, y)
+    apart = dx > 0.25 * (x.max() - x.min())
+    slope = float(np.median(dy[apart] / dx[apart]))
+    return float(np.clip(360 * np.sqrt(12 * max(slope, 0.0)), 0.0, 360.0))
 
 
 def choose_shutter_samples(motion_px: float, shutter_deg: float = 180.0, most: int = 16) -> int:

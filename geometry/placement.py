@@ -11,12 +11,18 @@ from geometry.scene import Placement, Plane
 
 Array = np.ndarray
 UP = np.array([0.0, 1.0, 0.0])
+LEVEL = np.radians(8.0)  # a solve's gravity is seldom better than this; a surface measured on its own is
 SNAP = np.radians(15.0)
 
 
 def upright(support: Plane) -> Array:
-    """The object's up: gravity's where the surface is level within 15 degrees, else the surface normal."""
-    return UP if support.normal @ UP > np.cos(SNAP) else support.normal
+    """The object's up.
+
+    A surface within 8 degrees of level *is* level, and its normal is gravity more exactly than the solve knows it: the
+    object stands flat. Up to 15 degrees it is a slope to stand upright on; beyond, up is the surface's normal.
+    """
+    level = float(support.normal @ UP)
+    return UP if np.cos(SNAP) < level <= np.cos(LEVEL) else support.normal
 
 
 def orientation(up: Array, base: Array, camera_centre: Array, yaw: float) -> Array:
@@ -53,7 +59,9 @@ def height_from_px(camera: Camera, camera_from_world: Array, base: Array, up: Ar
     while excess(high) < 0:
         high *= 1.5
         if high > 100 * distance:
-            raise ValueError(f"height_px: no height reaches {height_px:g} px here (the surface is seen along its up axis)")
+            raise ValueError(
+                f"height_px: no height reaches {height_px:g} px here (the surface is seen along its up axis)"
+            )
     if not np.isfinite(excess(high)):
         raise ValueError(f"height_px: an object of {height_px:g} px would reach behind the camera")
     return float(brentq(excess, high / 1.5 if high > 1e-3 * distance else 0.0, high, xtol=1e-12 * distance))

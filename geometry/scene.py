@@ -47,7 +47,7 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True)
 class DepthMap:
-    """``depth`` (H, W) float32, 0 = unknown; ``confidence`` (H, W) float32 in [0, 1]: 1 - expected relative error x 10."""
+    """``depth`` (H, W) float32, 0 = unknown; ``confidence`` (H, W) float32, 1 - 10 x expected relative error."""
 
     depth: Array
     confidence: Array

@@ -78,7 +78,8 @@ def fit_anchor(
             f"only {int(agreeing.sum())} points could be followed around pixel ({px[0]:g}, {px[1]:g})",
             "Choose a pixel on a textured surface that stands still and is seen in many frames",
         )
-    return Anchor(_on_plane(cameras, frame, at, plane), plane, int(agreeing.sum()), float(np.median(residual[agreeing])))
+    point = _on_plane(cameras, frame, at, plane)
+    return Anchor(point, plane, int(agreeing.sum()), float(np.median(residual[agreeing])))
 
 
 def guess_anchor(scene: Scene4D, frame: int, px: tuple[float, float]) -> Anchor:
@@ -215,7 +216,8 @@ def _alike(a: Array, b: Array, at_a: Array, at_b: Array) -> Array:
         offsets = np.arange(-5, 6, dtype=np.float32)
         grid_x = centres[:, 0, None, None] + offsets[None, None, :] + 0 * offsets[None, :, None]
         grid_y = centres[:, 1, None, None] + offsets[None, :, None] + 0 * offsets[None, None, :]
-        sampled = cv2.remap(picture, grid_x.reshape(len(centres), -1), grid_y.reshape(len(centres), -1), cv2.INTER_LINEAR)
+        rows = (grid.reshape(len(centres), -1) for grid in (grid_x, grid_y))
+        sampled = cv2.remap(picture, *rows, cv2.INTER_LINEAR)
         sampled = sampled.astype(np.float32)
         return sampled - sampled.mean(1, keepdims=True)
 
@@ -247,7 +249,8 @@ def _fit_plane(
     """Weighted RANSAC, then reweighted least squares. Planes that gravity favours win when the points cannot tell."""
     if len(points) < 5:
         raise NoSurface(
-            f"only {len(points)} points are known around the pixel", "Choose a pixel on a textured surface that stands still"
+            f"only {len(points)} points are known around the pixel",
+            "Choose a pixel on a textured surface that stands still",
         )
     origin, direction = _ray(cameras, frame, at)
     dense = float(_first_plane(scene, frame, at).intersect(origin, direction))

@@ -36,9 +36,12 @@ class DepthSettings:
     sources_per_side: int = 3
     baseline_share: tuple[float, float] = (0.03, 0.15)  # of the median depth, nearest and farthest source
     min_overlap: float = 0.6  # of the picture that a source must share
+    flow_blur_px: float = 1.0  # grain would be followed as if it were texture
     flow_noise_px: float = 0.15
     texture_levels: float = 2.0  # grey levels per px along the epipolar line where depth counts as half seen
     snap_radii_px: tuple[int, ...] = (3, 7)
+    sweep_planes: int = 64  # at half size
+    sweep_radius_px: int = 3  # of the support there
     confirm_share: float = 0.02
     fill_lambda: float = 900.0
     fill_sigma: float = 8.0
@@ -154,7 +157,8 @@ class DepthSolver:
         missing = [pair for pair in wanted if pair not in self._flows]
         greys = {n: self.grey(n) for pair in missing for n in pair}
         with _one_opencv_thread(), ThreadPoolExecutor(2) as pool:
-            found = list(pool.map(lambda pair: _dense_flow(greys[pair[0]], greys[pair[1]]), missing))
+            smooth = {n: cv2.GaussianBlur(grey, (0, 0), self.settings.flow_blur_px) for n, grey in greys.items()}
+            found = list(pool.map(lambda pair: _dense_flow(smooth[pair[0]], smooth[pair[1]]), missing))
         fresh = dict(zip(missing, found, strict=True))
         for pair, flow in fresh.items():
             self._flows.put(pair, flow)
@@ -176,17 +180,27 @@ class DepthSolver:
         grey = self.grey(frame)
         flows = self._flow_pairs(frame, sources)
         seen = triangulate_views(grey, pairs, flows, 1 / self._median_depth, s)
-        prior = self._filled(guide, seen.q, seen.weight, frame)
+        # What is hardly supported must not spread: beside an occluder flow is dragged along, with a little weight.
+        prior = self._filled(guide, seen.q, np.maximum(seen.weight - 0.2, 0), frame)
         q = np.where(seen.weight > 0, seen.q, prior).astype(np.float32)
         q = (seen.weight * q + (1 - seen.weight) * prior).astype(np.float32)
         sides = ([k for k, n in enumerate(sources) if n < frame], [k for k, n in enumerate(sources) if n > frame])
         pictures = [self.grey(n) for n in sources]
-        snapped = snap_edges(grey, pictures, pairs, sides, q, prior, s)
+        swept = sweep_planes(grey, pictures, pairs, sides, *self._q_range(frame), s)
+        snapped = snap_edges(grey, pictures, pairs, sides, q, (prior, swept), s)
         confidence = seen.weight * snapped.support
         # One more fill: unsupported pixels follow their supported neighbours along the picture's edges.
         final = self._filled(guide, snapped.q, confidence**2, frame)
         q = confidence * snapped.q + (1 - confidence) * final
         return RawDepth(q.astype(np.float32), confidence.astype(np.float32))
+
+    def _q_range(self, frame: int) -> tuple[float, float]:
+        """Inverse depths that the sparse points of ``frame`` lie between, with some room."""
+        _, depth = self._visible(frame)
+        if len(depth) < 20:
+            return 0.2 / self._median_depth, 4 / self._median_depth
+        near, far = np.percentile(depth, [0.5, 99.5])
+        return 0.7 / far, 1.4 / near
 
     def _pair(self, frame: int, other: int) -> Pair:
         return Pair.between(self.warp(frame).pinhole, self.cameras.pose(frame),
@@ -331,11 +345,51 @@ def _forward_backward(there: Array, back: Array) -> Array:
 
 
 def _texture_along_lines(grey: Array, views: Sequence[Triangulation]) -> Array:
-    """Mean square gradient, grey levels per px, along the epipolar lines: only that can tell depth."""
-    gx = cv2.Scharr(grey, cv2.CV_32F, 1, 0, scale=1 / 32)
-    gy = cv2.Scharr(grey, cv2.CV_32F, 0, 1, scale=1 / 32)
+    """Mean square gradient, grey levels per px, along the epipolar lines beyond what grain makes: that tells depth."""
+    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0)
+    gx = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32)
+    gy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32)
     total = sum((gx * v.direction_x + gy * v.direction_y) ** 2 for v in views) / len(views)
-    return cv2.boxFilter(total, -1, (9, 9))
+    # White noise of unit deviation leaves a mean square of 0.03 after this blur and gradient.
+    return np.maximum(cv2.boxFilter(total, -1, (9, 9)) - 0.03 * grain_level(grey) ** 2, 0)
+
+
+def grain_level(grey: Array) -> float:
+    """Deviation of white noise in grey levels (Immerkaer 1996), from the quietest part of the picture."""
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    response = np.abs(cv2.filter2D(grey.astype(np.float32), -1, kernel))
+    return float(np.percentile(response, 25) / 0.3186 / 6)
+
+
+def sweep_planes(
+    grey: Array, pictures: Sequence[Array], pairs: Sequence[Pair], sides: tuple[Sequence[int], Sequence[int]],
+    low: float, high: float, s: DepthSettings,
+) -> Array:
+    """(H, W) inverse depth that looks best among planes from ``low`` to ``high`` (Collins 1996), at half size.
+
+    It needs no flow, so it holds where things are thin, near, and move far between frames.
+    """
+    h, w = grey.shape
+    half = (w // 2, h // 2)
+    small = cv2.resize(grey, half, interpolation=cv2.INTER_AREA)
+    reference = _appearance(small)
+    looks = [_appearance(cv2.resize(p, half, interpolation=cv2.INTER_AREA)) for p in pictures]
+    halved = [pair.resized(half) for pair in pairs]
+    qs = np.linspace(low, high, s.sweep_planes).astype(np.float32)
+
+    def cost_of(q: float) -> Array:
+        cost = _photometric(reference, looks, halved, sides, np.full(reference.shape[:2], q, np.float32))
+        return cv2.ximgproc.guidedFilter(small, cost, s.sweep_radius_px, 40.0)
+
+    with ThreadPoolExecutor(2) as pool:
+        costs = np.stack(list(pool.map(cost_of, qs)))
+    best = costs.argmin(0)
+    inner = np.clip(best, 1, len(qs) - 2)[None]
+    before, at, after = (np.take_along_axis(costs, inner + d, 0)[0] for d in (-1, 0, 1))
+    bend = before - 2 * at + after
+    offset = np.where(bend > 1e-6, 0.5 * (before - after) / np.maximum(bend, 1e-6), 0)
+    q = qs[0] + (inner[0] + np.clip(offset, -0.5, 0.5)) * (qs[1] - qs[0])
+    return cv2.resize(cv2.medianBlur(q.astype(np.float32), 3), (w, h), interpolation=cv2.INTER_NEAREST)
 
 
 @dataclass(frozen=True)
@@ -346,14 +400,14 @@ class Snapped:
 
 def snap_edges(
     grey: Array, pictures: Sequence[Array], pairs: Sequence[Pair], sides: tuple[Sequence[int], Sequence[int]],
-    q: Array, prior: Array, s: DepthSettings,
+    q: Array, others: Sequence[Array], s: DepthSettings,
 ) -> Snapped:
     """Choose per pixel between its own depth and the nearest and farthest around it, by what the pictures say.
 
     A pixel beside an occluder is hidden from the views of one side: the better side (before or after in time) counts.
     """
     smooth = cv2.medianBlur(q, 5)
-    candidates = [q, prior]
+    candidates = [q, *others]
     for radius in s.snap_radii_px:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         candidates += [cv2.dilate(smooth, kernel), cv2.erode(smooth, kernel)]
@@ -382,9 +436,10 @@ def snap_edges(
 
 def _appearance(grey: Array) -> Array:
     """(H, W, 3) float32: brightness and its two gradients, weighted to be compared by absolute difference."""
-    gx = cv2.Scharr(grey, cv2.CV_32F, 1, 0, scale=1 / 16)
-    gy = cv2.Scharr(grey, cv2.CV_32F, 0, 1, scale=1 / 16)
-    return np.dstack([0.5 * grey.astype(np.float32), gx, gy])
+    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.7)
+    gx = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 16)
+    gy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 16)
+    return np.dstack([0.5 * smooth, gx, gy])
 
 
 SUM = np.ones((1, 3), np.float32)

@@ -38,6 +38,18 @@ class Pair:
         """From two ``camera_from_world``."""
         return cls.of(camera_r, camera_s, pose_s @ rigid.inverse(pose_r))
 
+    def resized(self, wh: tuple[int, int]) -> Pair:
+        """The same pair on both pictures scaled to ``wh`` pixels."""
+        h, w = self.a.shape[:2]
+        sx, sy = wh[0] / w, wh[1] / h
+        # ``a`` is affine in the pixel: its first row and column say all.
+        step_x, step_y = self.a[0, 1] - self.a[0, 0], self.a[1, 0] - self.a[0, 0]
+        corner = self.a[0, 0] - 0.5 * step_x - 0.5 * step_y
+        x = (np.arange(wh[0], dtype=np.float32) + np.float32(0.5))[None, :, None] / np.float32(sx) * step_x
+        y = (np.arange(wh[1], dtype=np.float32) + np.float32(0.5))[:, None, None] / np.float32(sy) * step_y
+        scale = np.array([sx, sy, 1], np.float32)
+        return Pair(((corner + x + y) * scale).astype(np.float32), self.b * scale)
+
     def source_z(self, q: Array) -> Array:
         """(H, W) z-depth in the source times q: positive where the point is before the camera."""
         return self.a[..., 2] + q * self.b[2]

@@ -24,7 +24,7 @@ SIGMA_NORMAL = 64.0  # how fast neighbours with another normal lose weight
 SIGMA_PLANE = 0.02  # of the depth: how far off the pixel's plane a neighbour may lie
 CORRELATED_PX = 4
 FIREFLY = 2.0  # a pixel brighter than this many times its surroundings is an accident
-FILL_PX = 3  # how far ratios spread under the object's soft silhouette
+MIN_SHARE = 0.1  # of a pixel that must be receiver for its own few samples to be believed
 KERNEL = (0.25, 0.5, 0.25)
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
@@ -50,7 +50,7 @@ def denoise_ratio(lit: ReceiverLight, free: ReceiverLight, surface: GBuffer) -> 
     ``surface`` is the receivers' G-buffer.
     """
     receiver = free.share.min(0) > 0
-    known = receiver & (lit.share.min(0) > 0)
+    known = receiver & (lit.share.min(0) > MIN_SHARE)
     if not known.any():
         return np.ones(lit.rgb.shape[1:], np.float32)
     brightness = max(float(free.luminance().mean(0)[receiver].mean()), 1e-12)
@@ -62,7 +62,7 @@ def denoise_ratio(lit: ReceiverLight, free: ReceiverLight, surface: GBuffer) -> 
     bounds = _SurfaceWeights.of(surface, known)
     for level in range(LEVELS):
         stack, guide, variance = _a_trous(stack, guide, variance, known, bounds, 1 << level)
-    stack = _filled(stack, known)
+    stack = _filled(stack, known)  # a later blur must mix the contour with shadow, not with light
     floor = 1e-4 * brightness  # where no light falls either way, the ratio is 1
     with_object = stack[:3] / np.maximum(stack[3], 1e-6) + floor
     without = stack[4:7] / np.maximum(stack[7], 1e-6) + floor
@@ -168,10 +168,8 @@ def _overlap(h: int, w: int, dy: int, dx: int) -> tuple[tuple[slice, slice], tup
 
 
 def _filled(stack: Array, known: Array) -> Array:
-    """Pixels that the object hides take the nearest known pixel's values, a few px deep."""
-    distance, nearest = ndimage.distance_transform_edt(~known, return_indices=True)
-    lacking = ~known & (distance <= FILL_PX)
-    out = stack.copy()
-    rows, columns = nearest[:, lacking]
-    out[:, lacking] = stack[:, rows, columns]
-    return out
+    """Pixels that the object hides take the values of the nearest known pixel."""
+    if known.all():
+        return stack
+    rows, columns = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return stack[:, rows, columns]

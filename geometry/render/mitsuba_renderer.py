@@ -151,7 +151,8 @@ class _Shutter:
     def __init__(self, view: View, spp: int) -> None:
         poses = view.camera_from_world
         share, rest = divmod(spp, len(poses))  # earlier ones get the remainder
-        self._of_sample = _opaque(mi.UInt32, np.repeat(np.arange(len(poses)), [share + (k < rest) for k in range(len(poses))]))
+        counts = [share + (k < rest) for k in range(len(poses))]
+        self._of_sample = _opaque(mi.UInt32, np.repeat(np.arange(len(poses)), counts))
         world_from_camera = rigid.inverse(np.stack(poses))[:, :3]  # (K, 3, 4)
         self._entries = [[_opaque(mi.Float, world_from_camera[:, i, j]) for i in range(3)] for j in range(4)]
 

@@ -53,7 +53,8 @@ def open_props(request: InsertRequest, clip: ClipReader) -> tuple[Prop, ...]:
             raise InvalidRequest(f"{field}.at_px", f"a pixel inside the {w} x {h} picture", f"{x:g},{y:g}")
         if wanted.attach != "world":
             raise InvalidRequest(f"{field}.attach", "world: this version follows no moving support", wanted.attach)
-        props.append(Prop(wanted, _model(wanted, field), _digest(Path(wanted.path)), frame, i + 1, _name(wanted, props)))
+        digest = _digest(Path(wanted.path))
+        props.append(Prop(wanted, _model(wanted, field), digest, frame, i + 1, _name(wanted, props)))
     return tuple(props)
 
 

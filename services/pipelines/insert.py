@@ -1,6 +1,7 @@
 """insert: objects into a clip.
 
-    clip -> scene (cameras, depth, mesh) -> anchors -> light, plate look -> layers and composites, chunk by chunk -> finish
+    clip -> scene (cameras, depth, mesh) -> anchors -> light, plate look
+    -> layers and composites, chunk by chunk -> finish
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from services.pipelines.stages.measure_plate import PlateConfig, PlateLook, load
 from services.pipelines.stages.render_frames import RenderConfig, build_stage, render_frames
 from services.pipelines.stages.write_report import clip_facts, versions, write_report
 
+PlaneNumbers = tuple[float, float, float, float]  # normal and offset
+
 CHUNK = 6  # frames per stage: what a crash can cost, and how soon the first pictures come
 
 
@@ -63,10 +66,11 @@ def run(request: InsertRequest, context: Context) -> dict[str, Any]:
             measure_plate, label="measure plate", weight=0.01, config=PlateConfig((clip.numbers[0], clip.numbers[-1])),
             inputs={"clip": clip.digest}, clip=clip,
         )
-        config = _render_config(request, clip, placed, light, context)
+        plate_look = load_plate_look(look)
+        config = _render_config(request, clip, placed, light, plate_look, context)
         artifacts = {"cameras": solved.cameras, "depth": solved.depth, "light": light}
         digests = {f"object{p.prop.object_id}": p.prop.digest for p in placed} | ({"roto": roto.digest} if roto else {})
-        sources = Sources(clip, solved.scene, load_plate_look(look), roto)
+        sources = Sources(clip, solved.scene, plate_look, roto)
         stage = build_stage(
             config, make_renderer(*config.renderer.split("/")), solved.scene.cameras, [p.prop.model for p in placed],
             load_light(light),
@@ -78,7 +82,7 @@ def run(request: InsertRequest, context: Context) -> dict[str, Any]:
         facts = [p.facts(solved.scene) for p in placed]
         finished = context.stage(
             finish_insert, label="finish", weight=0.04, config=FinishConfig(tuple(clip.numbers), str(clip.rate), facts),
-            inputs={f"c{i:05d}": c for i, c in enumerate(composites)} | {"cameras": solved.cameras} | digests,
+            inputs={**{f"c{i:05d}": c for i, c in enumerate(composites)}, "cameras": solved.cameras, **digests},
             clip=clip, scene=solved.scene, placed=[(p.prop.model, p.placement, p.prop.name) for p in placed],
         )
         context.deliver(finished)
@@ -98,7 +102,8 @@ def _check_scale(props: Sequence[Prop], scene: Scene4D) -> None:
         if prop.request.height_m is not None and not scene.scale_known:
             raise InvalidRequest(
                 f"objects[{i}].height_m",
-                "a scene of known scale: give known_distance, camera_height_m or metric cameras, or use height_px or scale",
+                "a scene of known scale: give known_distance, camera_height_m or metric cameras, "
+                "or use height_px or scale",
                 f"{prop.request.height_m:g} m in a scene of unknown scale",
             )
 
@@ -183,7 +188,7 @@ def _light(
 
 
 def _render_config(
-    request: InsertRequest, clip: ClipReader, placed: Sequence[Placed], light: Artifact, context: Context
+    request: InsertRequest, clip: ClipReader, placed: Sequence[Placed], light: Artifact, look: PlateLook, context: Context
 ) -> RenderConfig:
     settings = context.settings.render
     supports, support_of = _distinct_supports(placed)
@@ -197,12 +202,19 @@ def _render_config(
         source_wh=(clip.hw[1], clip.hw[0]),
         spp=settings.draft_spp if request.draft else settings.spp,
         seed=request.seed,
-        shutter_deg=request.matching.shutter_deg if request.matching.motion_blur else 0.0,
+        shutter_deg=_shutter_deg(request, look),
         renderer=f"{settings.backend}/{settings.variant}",
     )
 
 
-def _distinct_supports(placed: Sequence[Placed]) -> tuple[tuple[tuple[float, float, float, float], ...], tuple[int, ...]]:
+def _shutter_deg(request: InsertRequest, look: PlateLook) -> float:
+    if not request.matching.motion_blur:
+        return 0.0
+    asked = request.matching.shutter_deg
+    return look.shutter_deg if asked is None else asked
+
+
+def _distinct_supports(placed: Sequence[Placed]) -> tuple[tuple[PlaneNumbers, ...], tuple[int, ...]]:
     """One plane for objects whose supports were measured alike: two coincident receivers would shade each other."""
     planes: list[Plane] = []
     support_of = []
@@ -216,7 +228,12 @@ def _distinct_supports(placed: Sequence[Placed]) -> tuple[tuple[tuple[float, flo
         else:
             support_of.append(len(planes))
             planes.append(p.anchor.support)
-    return tuple((*map(float, plane.normal), plane.offset) for plane in planes), tuple(support_of)
+    return tuple(_numbers(plane) for plane in planes), tuple(support_of)
+
+
+def _numbers(plane: Plane) -> PlaneNumbers:
+    x, y, z = map(float, plane.normal)
+    return x, y, z, plane.offset
 
 
 def _frames(
@@ -245,10 +262,11 @@ def _frames(
                     support_of=config.support_of, grain=request.matching.grain, sharpness=request.matching.sharpness,
                     seed=request.seed,
                 ),
-                inputs={f"layers{i:05d}": layers[i] for i in near}
-                | {"look": look, "clip": sources.clip.digest}
-                | {name: value for name, value in artifacts.items() if name != "light"}
-                | {name: value for name, value in digests.items() if name == "roto"},
+                inputs={
+                    **{f"layers{i:05d}": layers[i] for i in near}, "look": look, "clip": sources.clip.digest,
+                    **{name: value for name, value in artifacts.items() if name != "light"},
+                    **{name: value for name, value in digests.items() if name == "roto"},
+                },
                 sources=sources,
             )
 
@@ -257,6 +275,7 @@ def _report(
     request: InsertRequest, clip: ClipReader, solved: SolvedScene, facts: Sequence[dict[str, Any]], light: Artifact,
     look: PlateLook, context: Context,
 ) -> dict[str, Any]:
+    render = context.settings.render
     return {
         "job": "insert",
         "clip": clip_facts(clip),
@@ -264,8 +283,8 @@ def _report(
         "scene": solved.facts,
         "objects": list(facts),
         "light": load_light_facts(light),
-        "plate": {"grain_sigma": look.grain.sigma.mean(0).tolist(), "blur_px": look.blur_px},
-        "backends": {"render": f"{context.settings.render.backend}/{context.settings.render.variant}", "harmonize": "none"},
+        "plate": {"grain_sigma": look.grain.sigma.mean(0).tolist(), "blur_px": look.blur_px, "shutter_deg": look.shutter_deg},
+        "backends": {"render": f"{render.backend}/{render.variant}", "harmonize": "none"},
         "versions": versions(),
         "timings_s": context.timings,
     }

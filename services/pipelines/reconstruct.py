@@ -30,6 +30,6 @@ def run(request: ReconstructRequest, context: Context) -> dict[str, Any]:
         context.deliver(context.stage(write_report, label="report", weight=0.01, config=document, inputs={}))
         scene = solved.scene
         return {
-            "frames": len(clip.numbers), "registered_frames": list(scene.cameras.frames), "scale_known": scene.scale_known,
-            "width_px": scene.source_wh[0], "height_px": scene.source_wh[1],
+            "frames": len(clip.numbers), "registered_frames": list(scene.cameras.frames),
+            "scale_known": scene.scale_known, "width_px": scene.source_wh[0], "height_px": scene.source_wh[1],
         }

@@ -23,8 +23,9 @@ class Clip:
     def __post_init__(self) -> None:
         if not self.path:
             raise InvalidRequest("clip.path", "a file or folder", "nothing")
-        if None not in (self.first_frame, self.last_frame) and self.last_frame < self.first_frame:
-            raise InvalidRequest("clip.range", "first <= last", f"{self.first_frame}-{self.last_frame}")
+        first, last = self.first_frame, self.last_frame
+        if first is not None and last is not None and last < first:
+            raise InvalidRequest("clip.range", "first <= last", f"{first}-{last}")
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,10 @@ class Matching:
     motion_blur: bool = True
     grain: bool = True
     sharpness: bool = True
-    shutter_deg: float = 180.0
+    shutter_deg: float | None = None  # None = measured from the clip
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shutter_deg <= 360:
+        if self.shutter_deg is not None and not 0 <= self.shutter_deg <= 360:
             raise InvalidRequest("matching.shutter_deg", "0..360", self.shutter_deg)
 
 

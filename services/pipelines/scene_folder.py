@@ -47,7 +47,8 @@ class DeliveredDepth:
     def read(self, frame: int) -> DepthMap:
         depth = exr.read_depth(self.folder / "depth" / f"{frame:04d}.exr", "scene.scene_dir")
         confidence = images.read_mask(self.folder / "confidence" / f"{frame:04d}.png", "scene.scene_dir")
-        return DepthMap(*(cv2.resize(a, self.working_wh, interpolation=cv2.INTER_NEAREST_EXACT) for a in (depth, confidence)))
+        nearest = cv2.INTER_NEAREST_EXACT
+        return DepthMap(*(cv2.resize(a, self.working_wh, interpolation=nearest) for a in (depth, confidence)))
 
 
 def load_delivered(folder: Path) -> Scene4D:
@@ -80,7 +81,8 @@ def delivered_document(folder: Path) -> dict[str, Any]:
 
 
 def save_cameras(
-    folder: Path, cameras: CameraPath, points: SparsePoints, source_wh: tuple[int, int], ground: Plane | None, info: dict[str, Any]
+    folder: Path, cameras: CameraPath, points: SparsePoints, source_wh: tuple[int, int], ground: Plane | None,
+    info: dict[str, Any],
 ) -> None:
     """``cameras.json`` on the displayed raster, with what a ``Scene4D`` needs besides under the key ``scene``."""
     document = frames.cameras_json_from_path(cameras.scaled(source_wh))
@@ -156,5 +158,5 @@ def load_ply(path: Path) -> Mesh:
     """The fused mesh as it was saved; our own file, in the world's axes."""
     import trimesh
 
-    loaded = trimesh.load(path, process=False, force="mesh")
+    loaded = trimesh.load_mesh(path, process=False)
     return Mesh(np.asarray(loaded.vertices, np.float64), np.asarray(loaded.faces, np.int32), name="scene")

@@ -114,11 +114,11 @@ def _scale(scene: Scene4D, options: SceneOptions, clip: ClipReader) -> float | N
             if frame not in scene.cameras:
                 raise InvalidRequest("scene.known_distance", "a first frame whose camera is known", f"frame {frame}")
             ratio = np.array(scene.working_wh) / scene.source_wh
-            ends = [
+            start, end = (
                 surface_point(scene.cameras, scene.depth.read(frame), frame, tuple(np.array(px) * ratio))
                 for px in ((known.x0, known.y0), (known.x1, known.y1))
-            ]
-            return scale_from_distance(*ends, known.metres)
+            )
+            return scale_from_distance(start, end, known.metres)
         if options.camera_height_m is not None:
             return scale_from_camera_height(scene.cameras, scene.ground, options.camera_height_m)
     except ReconstructError as error:
@@ -127,7 +127,9 @@ def _scale(scene: Scene4D, options: SceneOptions, clip: ClipReader) -> float | N
     return None
 
 
-def deliver_scene(solved: SolvedScene, clip: ClipReader, context: Context, weight: float, *, sheet: bool = False) -> None:
+def deliver_scene(
+    solved: SolvedScene, clip: ClipReader, context: Context, weight: float, *, sheet: bool = False
+) -> None:
     """Cameras, depth and mesh into the job's result."""
     artifact = context.stage(
         export_scene, label="export scene", weight=weight,

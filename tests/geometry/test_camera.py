@@ -47,7 +47,10 @@ def test_scaled_camera_sees_the_same_directions() -> None:
     )
 
 
-@pytest.mark.parametrize(("field", "kwargs"), [("focal", {"fx": 0.0}), ("wh", {"wh": (0, 4)}), ("distortion", {"distortion": (0.1,)})])
+@pytest.mark.parametrize(
+    ("field", "kwargs"),
+    [("focal", {"fx": 0.0}), ("wh", {"wh": (0, 4)}), ("distortion", {"distortion": (0.1,)})],
+)
 def test_bad_cameras_are_refused_by_name(field: str, kwargs: dict) -> None:
     values = {"fx": 1.0, "fy": 1.0, "cx": 0.0, "cy": 0.0, "wh": (4, 4)} | kwargs
     with pytest.raises(ValueError, match=field):

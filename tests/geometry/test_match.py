@@ -160,3 +160,28 @@ def test_shutter_literals():
 @pytest.mark.parametrize(("motion_px", "samples"), [(0.0, 1), (0.9, 1), (2.0, 2), (8.0, 5), (500.0, 16)])
 def test_shutter_samples_grow_with_motion(motion_px, samples):
     assert match.choose_shutter_samples(motion_px) == samples
+
+
+def _moving_edges(shutter_deg: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A frame of vertical and horizontal bars filmed by a camera that pans a few px a frame."""
+    rng = np.random.default_rng(seed)
+    motion = rng.uniform(-12, 12, 2)
+    y, x = np.mgrid[0:240, 0:320].astype(np.float64)
+    picture = np.zeros((240, 320))
+    taps = 33
+    for t in (np.arange(taps) - taps // 2) / taps * shutter_deg / 360:
+        bars = ((x - motion[0] * t + 7 * seed) % 80 < 40) ^ ((y - motion[1] * t) % 80 < 40)
+        picture += bars / taps
+    soft = gaussian_filter(picture, 0.7) * 0.6 + 0.2
+    return np.dstack([soft] * 3), motion
+
+
+@pytest.mark.parametrize("shutter_deg", [90.0, 180.0, 300.0])
+def test_shutter_angle_is_read_from_edges_that_move(shutter_deg):
+    frames = [_moving_edges(shutter_deg, seed) for seed in range(10)]
+    assert match.measure_shutter_deg(frames) == pytest.approx(shutter_deg, rel=0.25)
+
+
+def test_without_fast_motion_the_shutter_is_the_default():
+    frames = [(_moving_edges(180.0, seed)[0], np.array([0.5, 0.2])) for seed in range(6)]
+    assert match.measure_shutter_deg(frames, default_deg=172.8) == 172.8

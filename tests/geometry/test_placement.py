@@ -31,12 +31,11 @@ def test_the_base_centre_lands_on_the_anchor_at_any_yaw() -> None:
         np.testing.assert_allclose(rigid.transform(put(yaw, (0.3, 1.0, -0.2)), np.array([0.3, 1, -0.2])), 0, atol=1e-12)
 
 
-def test_up_snaps_to_gravity_within_fifteen_degrees_only() -> None:
-    def tilted(degrees: float) -> Plane:
-        return Plane(np.array([np.sin(np.radians(degrees)), np.cos(np.radians(degrees)), 0.0]), 0.0)
-
-    np.testing.assert_array_equal(placement.upright(tilted(14)), [0, 1, 0])
-    np.testing.assert_allclose(placement.upright(tilted(16)), tilted(16).normal)
+@pytest.mark.parametrize(("slope_deg", "stands"), [(5, "flat"), (7.9, "flat"), (8.1, "upright"), (14, "upright"), (16, "flat")])
+def test_objects_stand_flat_on_level_and_steep_surfaces_and_upright_on_slopes(slope_deg: float, stands: str) -> None:
+    normal = np.array([np.sin(np.radians(slope_deg)), np.cos(np.radians(slope_deg)), 0.0])
+    up = placement.upright(Plane(normal, 0.0))
+    np.testing.assert_allclose(up, normal if stands == "flat" else [0, 1, 0])
 
 
 @pytest.mark.parametrize("height_px", [5.0, 80.0, 200.0])

@@ -1,4 +1,4 @@
-"""Stage: a few frames of the finished picture. What hides the object, the match to the plate, the composite, the layers.
+"""Stage: a few frames of the finished picture: what hides the object, match to the plate, composite, layers.
 
 ``composite = plate * ratio * (1 - object alpha) + object`` holds in linear light for every delivered EXR; grain is part
 of the object layer. Where the effect matte is 0 the source's code values are copied.
@@ -55,7 +55,9 @@ class Sources:
     roto: Holdout | None
 
 
-def composite_frames(*, out: Path, config: CompositeConfig, report: Report, sources: Sources, **layers: Artifact) -> None:
+def composite_frames(
+    *, out: Path, config: CompositeConfig, report: Report, sources: Sources, **layers: Artifact
+) -> None:
     """Writes ``composite/``, ``masks/``, ``effect/`` and ``exr/`` for ``config.frames``."""
     folders = [artifact.path for name, artifact in sorted(layers.items()) if name.startswith("layers")]
     numbers = _with_halo(sources.clip.numbers, config.frames)
@@ -121,7 +123,9 @@ def _nothing(sources: Sources) -> Evidence:
     return Evidence(0, 0, (h, w), empty, empty, empty)
 
 
-def _object_evidence(sources: Sources, support: Plane, ids: Sequence[int], layers: RenderLayers, number: int) -> Evidence:
+def _object_evidence(
+    sources: Sources, support: Plane, ids: Sequence[int], layers: RenderLayers, number: int
+) -> Evidence:
     scene = sources.scene
     mine = np.isin(layers.object_id, ids)
     contact = Contact(support, scene.cameras.camera(number), scene.cameras.pose(number))
@@ -139,7 +143,8 @@ def _support_evidence(sources: Sources, supports: Sequence[Plane], layers: Rende
 
 
 def _write_frame(
-    out: Path, config: CompositeConfig, sources: Sources, folders: Sequence[Path], number: int, visible: Array, receiver: Array
+    out: Path, config: CompositeConfig, sources: Sources, folders: Sequence[Path], number: int,
+    visible: Array, receiver: Array,
 ) -> None:
     clip, look = sources.clip, sources.look
     code, linear = clip.read(number), clip.linear(number)
@@ -149,13 +154,14 @@ def _write_frame(
         visible = receiver = np.ones(clip.hw, np.float32)
     if config.sharpness:
         layers = _softened(layers, look.blur_px)
-    roto = sources.roto and sources.roto.read(number, clip.hw)
+    roto = sources.roto.read(number, clip.hw) if sources.roto else None
     if roto is not None:
         visible, receiver = holdout(visible, roto), holdout(receiver, roto)
     if config.grain:
         rng = np.random.default_rng([config.seed, 0x6E, number])
         beauty = grain_object(
-            layers.beauty, layers.alpha, visible, look.grain, rng, to_display=srgb_from_linear, to_linear=linear_from_srgb
+            layers.beauty, layers.alpha, visible, look.grain, rng,
+            to_display=srgb_from_linear, to_linear=linear_from_srgb,
         )
         layers = replace(layers, beauty=beauty.astype(np.float32))
     frame = composite(code, linear, layers, visible, lambda rgb: clip.encode(rgb, number), receiver=receiver)
@@ -165,7 +171,8 @@ def _write_frame(
 def _no_layers(hw: tuple[int, int]) -> RenderLayers:
     zeros = np.zeros(hw, np.float32)
     three = np.zeros((*hw, 3), np.float32)
-    return RenderLayers(three, zeros, np.ones_like(three), zeros, three, np.zeros((*hw, 2), np.float32), zeros.astype(np.int32))
+    motion, nobody = np.zeros((*hw, 2), np.float32), np.zeros(hw, np.int32)
+    return RenderLayers(three, zeros, np.ones_like(three), zeros, three, motion, nobody)
 
 
 def _softened(layers: RenderLayers, blur_px: float) -> RenderLayers:
@@ -173,11 +180,13 @@ def _softened(layers: RenderLayers, blur_px: float) -> RenderLayers:
     beauty, alpha, ratio = (match_sharpness(a, blur_px) for a in (layers.beauty, layers.alpha, layers.ratio))
     alpha = np.where(alpha < 1 / 512, 0, np.minimum(alpha, 1)).astype(np.float32)
     ratio = np.where(np.abs(ratio - 1) < 1 / 1024, 1, ratio).astype(np.float32)
-    return replace(layers, beauty=np.where(alpha[..., None] > 0, beauty, 0).astype(np.float32), alpha=alpha, ratio=ratio)
+    beauty = np.where(alpha[..., None] > 0, beauty, 0).astype(np.float32)
+    return replace(layers, beauty=beauty, alpha=alpha, ratio=ratio)
 
 
 def _save(
-    out: Path, config: CompositeConfig, frame: Composite, plate: Array, layers: RenderLayers, visible: Array, number: int
+    out: Path, config: CompositeConfig, frame: Composite, plate: Array, layers: RenderLayers, visible: Array,
+    number: int,
 ) -> None:
     name = f"{number:04d}"
     if frame.code.dtype.kind == "f":  # a PNG cannot hold floats: the EXR below is the lossless picture

@@ -57,7 +57,8 @@ def export_scene(
             exr.write_depth(out / "depth" / f"{frame:04d}.exr", _on(found.depth, scene.source_wh))
             images.write_mask(out / "confidence" / f"{frame:04d}.png", _on(found.confidence, scene.source_wh))
             plate = clip.display(frame, (PREVIEW_WIDTH_PX, h))
-            coloured = cv2.resize(depth_picture(found.depth, near, far), (PREVIEW_WIDTH_PX, h), interpolation=cv2.INTER_AREA)
+            picture = depth_picture(found.depth, near, far)
+            coloured = cv2.resize(picture, (PREVIEW_WIDTH_PX, h), interpolation=cv2.INTER_AREA)
             movie.write(np.hstack([plate, coloured]))
             if frame in shown:
                 confidence = cv2.resize(found.confidence, (PREVIEW_WIDTH_PX, h), interpolation=cv2.INTER_AREA)

@@ -22,7 +22,9 @@ class AnchorConfig:
     seed: int
 
 
-def find_anchor(*, out: Path, config: AnchorConfig, report: Report, clip: FrameSource, scene: Scene4D, **_: Artifact) -> None:
+def find_anchor(
+    *, out: Path, config: AnchorConfig, report: Report, clip: FrameSource, scene: Scene4D, **_: Artifact
+) -> None:
     """Writes ``anchor.json``."""
     try:
         anchor = fit_anchor(clip, scene, config.frame, config.at_px, seed=config.seed, report=report)

@@ -51,7 +51,8 @@ def finish_insert(
                 tiles.append(Tile(f"frame {number}", _small(picture)))
             report(i + 1, len(config.frames))
     tiles += _closer(folders, placed[0][1].frame)
-    sheet = contact_sheet(tiles, f"insert: {', '.join(name for _, _, name in placed)} in {w} x {h}, {len(config.frames)} frames")
+    names = ", ".join(name for _, _, name in placed)
+    sheet = contact_sheet(tiles, f"insert: {names} in {w} x {h}, {len(config.frames)} frames")
     images.write_picture(out / "contact_sheet.png", sheet)
     usd.write_usd(
         out / "scene.usda", scene.cameras.scaled(scene.source_wh), Fraction(config.rate), mesh=scene.mesh,
@@ -92,5 +93,6 @@ def _closer(folders: Sequence[Path], number: int) -> list[Tile]:
         y0, y1 = max(rows[0] - margin, 0), min(rows[-1] + margin, picture.shape[0])
         x0, x1 = max(columns[0] - margin, 0), min(columns[-1] + margin, picture.shape[1])
         close = picture[y0:y1, x0:x1]
-        tiles.insert(0, Tile(f"frame {number}, close", close if close.dtype == np.uint8 else (close >> 8).astype(np.uint8)))
+        close = close if close.dtype == np.uint8 else (close >> 8).astype(np.uint8)
+        tiles.insert(0, Tile(f"frame {number}, close", close))
     return tiles

@@ -13,6 +13,7 @@ import numpy as np
 
 from geometry import rigid
 from geometry.light import (
+    GAUGE,
     REC709,
     ShadingSamples,
     View,
@@ -31,6 +32,7 @@ from services.media import images
 from services.pipelines.context import Artifact, Report
 
 LIGHT = "light.exr"
+WHITE = 0.85  # albedo of the whitest common surfaces: paper, paint
 VIEWS = 12  # frames that the estimate looks at
 WIDTH_PX = 1024  # of a given picture, as traced: small suns stay sharp enough and start-up stays short
 
@@ -85,9 +87,11 @@ def estimated_light(
     joined = ShadingSamples.joined(samples)
     if not joined.on_support.any():
         joined = _with_support_patch(joined, views[0], scene, anchor)
+    support_luminance = _support_luminance(joined)
     test = None if scene.mesh is None else mesh_shadow_test(scene.mesh, start=0.03 * distance)
     estimate = estimate_light(
         joined, views=views, centre=np.array(config.centre), shadowed=test, support_normal=anchor.support.normal,
+        support_luminance=support_luminance,
     )
     about = {
         "kind": "estimated",
@@ -97,6 +101,18 @@ def estimated_light(
         "support_albedo": estimate.support_albedo.tolist(),
     }
     _write(out, estimate.environment.radiance * np.float32(2.0**config.exposure_ev), about)
+
+
+def _support_luminance(samples: ShadingSamples) -> float:
+    """Albedo of the support, a guess between the gauge and what the clip's whites say.
+
+    Nothing matt reflects more than about WHITE, so a support nearly as bright as the brightest surfaces is no dark one;
+    yet those may be sunlit windows. The geometric mean of both opinions is wrong by little in either case.
+    """
+    luminance = samples.radiance @ REC709
+    white = float(np.percentile(luminance, 97))
+    told = np.clip(WHITE * float(np.median(luminance[samples.on_support])) / white, 0.1, 0.8)
+    return float(np.sqrt(GAUGE * told))
 
 
 def _with_support_patch(samples: ShadingSamples, view: View, scene: Scene4D, anchor: Anchor) -> ShadingSamples:

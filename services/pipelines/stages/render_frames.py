@@ -66,7 +66,7 @@ def build_stage(
         plane = Plane(np.array(support[:3]), support[3])
         standing = [k for k, index in enumerate(config.support_of) if index == i]
         feet = np.array([objects[k].world_from_object[:3, 3] for k in standing])
-        height = max(models[k].height * np.linalg.norm(objects[k].world_from_object[:3, 1]) for k in standing)
+        height = max(models[k].height * float(np.linalg.norm(objects[k].world_from_object[:3, 1])) for k in standing)
         reach = RECEIVER_REACH * height + float(np.linalg.norm(feet - feet.mean(0), axis=1).max())
         receivers.append(plane_instance(plane, feet.mean(0), reach, config.support_albedo, len(objects) + 1 + i))
     return Stage3D(renderer, cameras.scaled(config.source_wh), objects, tuple(receivers), environment)
@@ -127,8 +127,7 @@ def _through_lens(warp: LensWarp, layers: RenderLayers) -> RenderLayers:
         return RenderLayers(**{name: warp.distort(getattr(layers, name)) for name in RenderLayers.__dataclass_fields__})
     blended = {name: warp.distort(getattr(layers, name)) for name in ("beauty", "alpha")}
     blended["ratio"] = 1 + warp.distort(layers.ratio - 1)
-    taken = {
-        name: warp.distort(getattr(layers, name), interpolation=cv2.INTER_NEAREST) for name in ("depth", "normal", "motion")
-    }
+    names = ("depth", "normal", "motion")
+    taken = {name: warp.distort(getattr(layers, name), interpolation=cv2.INTER_NEAREST) for name in names}
     ids = warp.distort(layers.object_id.astype(np.float32), interpolation=cv2.INTER_NEAREST).astype(np.int32)
     return replace(layers, **blended, **taken, object_id=ids)

@@ -155,7 +155,7 @@ def pan(count: int, *, degrees: float = 20.0) -> Array:
     poses = []
     for i in range(count):
         angle = np.deg2rad(degrees * (i / max(count - 1, 1) - 0.5))
-        poses.append(rigid.look_at(eye, eye + [np.sin(angle), -0.1, -np.cos(angle)]))
+        poses.append(rigid.look_at(eye, eye + np.array([np.sin(angle), -0.1, -np.cos(angle)])))
     return np.stack(poses)
 
 

@@ -27,8 +27,9 @@ def floor_texture(blank: bool) -> np.ndarray:
     if blank:
         return np.full((1200, 1200, 3), 128, np.uint8)
     rng = np.random.default_rng(3)
-    layers = [cv2.resize(rng.random((n, n, 3)).astype(np.float32), (1200, 1200), interpolation=cv2.INTER_CUBIC) for n in (40, 150, 400)]
-    return (np.clip(sum(layers) / 3, 0, 1) * 255).astype(np.uint8)
+    coarse = [rng.random((n, n, 3)).astype(np.float32) for n in (40, 150, 400)]
+    layers = [cv2.resize(noise, (1200, 1200), interpolation=cv2.INTER_CUBIC) for noise in coarse]
+    return (np.clip(np.mean(layers, axis=0), 0, 1) * 255).astype(np.uint8)
 
 
 class FloorClip:
@@ -45,7 +46,8 @@ class FloorClip:
         world_from_texel = np.array([[0.005, 0, -3], [0, 0, 0], [0, 0.005, -3], [0, 0, 1]])
         homography = CAMERA.k @ self.path.pose(number)[:3] @ world_from_texel
         shift = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])  # OpenCV counts pixels from their centres
-        return cv2.warpPerspective(self.texture, shift @ homography @ np.linalg.inv(shift), (480, 270), flags=cv2.INTER_AREA)
+        homography = shift @ homography @ np.linalg.inv(shift)
+        return cv2.warpPerspective(self.texture, homography, (480, 270), flags=cv2.INTER_AREA)
 
     def display(self, number: int, wh: tuple[int, int] | None = None) -> np.ndarray:
         assert wh in (None, (480, 270))
@@ -91,7 +93,8 @@ def test_anchor_lies_on_the_floor_whatever_dense_depth_says(points: int) -> None
     anchor = fit_anchor(FloorClip(), scene(points, FloorDepth()), 10, AT, seed=0, report=no_progress)
     drift = [
         np.linalg.norm(
-            CAMERA.px_from_cam(rigid.transform(pose, anchor.point)) - CAMERA.px_from_cam(rigid.transform(pose, true_point()))
+            CAMERA.px_from_cam(rigid.transform(pose, anchor.point))
+            - CAMERA.px_from_cam(rigid.transform(pose, true_point()))
         )
         for pose in camera_path().camera_from_world
     ]

@@ -39,8 +39,8 @@ def floor_table_wall(rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize("turn_deg", [0.0, 70.0, 180.0])
 def test_ground_is_the_floor_and_not_the_larger_table(turn_deg):
     rng = np.random.default_rng(5)
-    tilt = rigid.rigid(rigid.rotation_between([0, 1, 0], [np.sin(np.deg2rad(turn_deg)), np.cos(np.deg2rad(turn_deg)), 0.1]),
-                       np.array([1.0, 2.0, 3.0]))
+    up = [np.sin(np.deg2rad(turn_deg)), np.cos(np.deg2rad(turn_deg)), 0.1]
+    tilt = rigid.rigid(rigid.rotation_between([0, 1, 0], up), np.array([1.0, 2.0, 3.0]))
     found = find_ground(walk().in_world(tilt), rigid.transform(tilt, floor_table_wall(rng)), seed=1)
     assert np.rad2deg(np.arccos(min(1.0, found.up @ tilt[:3, :3] @ [0, 1, 0]))) < 0.3
     assert found.plane is not None

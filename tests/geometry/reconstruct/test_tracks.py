@@ -52,7 +52,8 @@ def test_the_same_clip_gives_the_same_tracks(tracks, arc_clip):
 
 
 def test_common_pairs_up_by_id():
-    tracks = Tracks(np.array([0, 0, 1, 1]), np.array([4, 7, 7, 9]), np.array([[1, 1], [2, 2], [3, 3], [4, 4.0]]), (0, 1), (8, 8))
+    positions = np.array([[1, 1], [2, 2], [3, 3], [4, 4.0]])
+    tracks = Tracks(np.array([0, 0, 1, 1]), np.array([4, 7, 7, 9]), positions, (0, 1), (8, 8))
     ids, a, b = tracks.common(0, 1)
     assert ids.tolist() == [7]
     assert a.tolist() == [[2, 2]] and b.tolist() == [[3, 3]]

@@ -152,7 +152,7 @@ class Matching:
     motion_blur: bool = True
     grain: bool = True
     sharpness: bool = True
-    shutter_deg: float = 180.0
+    shutter_deg: float | None = None  # None = measured from the clip
 
     def to_proto(self) -> common_pb2.Matching:
         return common_pb2.Matching(
