@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from jaxtyping import Float, Num, Shaped
 
 Array = np.ndarray
 NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
@@ -42,7 +43,7 @@ class Camera:
         return self.wh[1], self.wh[0]
 
     @property
-    def k(self) -> Array:
+    def k(self) -> Float[Array, "3 3"]:
         """(3, 3) matrix of the pinhole part."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
 
@@ -64,7 +65,7 @@ class Camera:
         wh = (self.wh[0] + 2 * margin_px, self.wh[1] + 2 * margin_px)
         return replace(self, cx=self.cx + margin_px, cy=self.cy + margin_px, wh=wh)
 
-    def px_from_cam(self, points: Array) -> Array:
+    def px_from_cam(self, points: Num[Array, "*batch 3"]) -> Float[Array, "*batch 2"]:
         """Project (..., 3) camera points to (..., 2) pixels. Points with z <= 0 give nan."""
         points = np.asarray(points, np.float64)
         z = points[..., 2:]
@@ -72,7 +73,7 @@ class Camera:
             xy = np.where(z > 0, points[..., :2] / z, np.nan)
         return self.px_from_normalized(xy)
 
-    def px_from_normalized(self, xy: Array) -> Array:
+    def px_from_normalized(self, xy: Num[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:
         """Distort (..., 2) coordinates on the plane z = 1 and scale to pixels (Brown 1966; OpenCV's model)."""
         k1, k2, p1, p2, k3 = self.distortion
         x, y = xy[..., 0], xy[..., 1]
@@ -82,7 +83,7 @@ class Camera:
         yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
         return np.stack([self.fx * xd + self.cx, self.fy * yd + self.cy], -1)
 
-    def normalized_from_px(self, px: Array) -> Array:
+    def normalized_from_px(self, px: Num[Array, "*batch 2"]) -> Float[Array, "*batch 2"]:
         """Undistort (..., 2) pixels to the plane z = 1."""
         px = np.asarray(px, np.float64)
         xy = (px - (self.cx, self.cy)) / (self.fx, self.fy)
@@ -94,22 +95,26 @@ class Camera:
         )
         return flat.reshape(xy.shape)
 
-    def rays_from_px(self, px: Array) -> Array:
+    def rays_from_px(self, px: Num[Array, "*batch 2"]) -> Float[Array, "*batch 3"]:
         """(..., 3) camera-space directions with z = 1: a ray times a z-depth is a point."""
         xy = self.normalized_from_px(px)
         return np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
 
 
-def pixel_centres(wh: tuple[int, int]) -> Array:
+def pixel_centres(wh: tuple[int, int]) -> Float[Array, "h w 2"]:
     """(H, W, 2) pixel centres (x, y)."""
     x, y = np.meshgrid(np.arange(wh[0]) + 0.5, np.arange(wh[1]) + 0.5)
     return np.stack([x, y], -1)
 
 
-def resample(image: Array, source_px: Array, *, interpolation: int = cv2.INTER_LINEAR, border: float = 0.0) -> Array:
+def resample(
+    image: Num[Array, "h w ..."], source_px: Float[Array, "h2 w2 2"], *, interpolation: int = cv2.INTER_LINEAR,
+    border: float = 0.0,
+) -> Num[Array, "h2 w2 ..."]:
     """Sample (H, W[, C]) ``image`` at (H2, W2, 2) pixel positions; OpenCV counts them 0.5 less."""
     grid = (source_px - 0.5).astype(np.float32)
-    return cv2.remap(image, grid[..., 0], grid[..., 1], interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+    x, y = grid[..., 0], grid[..., 1]
+    return cv2.remap(image, x, y, interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,8 @@ class LensWarp:
 
     lens: Camera
     pinhole: Camera
-    pinhole_px_from_lens: Array  # (H, W, 2): where each lens pixel lies in the pinhole raster
-    lens_px_from_pinhole: Array  # (H2, W2, 2): where each pinhole pixel lies in the lens raster
+    pinhole_px_from_lens: Float[Array, "h w 2"]  # where each lens pixel lies in the pinhole raster
+    lens_px_from_pinhole: Float[Array, "h2 w2 2"]  # where each pinhole pixel lies in the lens raster
 
     @classmethod
     def of(cls, lens: Camera, margin_px: int = 0) -> LensWarp:
@@ -136,13 +141,17 @@ class LensWarp:
         back = lens.px_from_normalized(pinhole.normalized_from_px(pixel_centres(pinhole.wh)))
         return cls(lens, pinhole, px + margin, back)
 
-    def distort(self, image: Array, *, interpolation: int = cv2.INTER_LINEAR) -> Array:
+    def distort(
+        self, image: Shaped[Array, "h2 w2 ..."], *, interpolation: int = cv2.INTER_LINEAR
+    ) -> Shaped[Array, "h w ..."]:
         """A picture of the pinhole raster as the lens sees it; exact copy when there is nothing to warp."""
         if self.lens.is_pinhole:
             margin = (self.pinhole.wh[0] - self.lens.wh[0]) // 2
             return image[margin : margin + self.lens.wh[1], margin : margin + self.lens.wh[0]]
         return resample(image, self.pinhole_px_from_lens, interpolation=interpolation)
 
-    def undistort(self, image: Array, *, interpolation: int = cv2.INTER_LINEAR) -> Array:
+    def undistort(
+        self, image: Num[Array, "h w ..."], *, interpolation: int = cv2.INTER_LINEAR
+    ) -> Num[Array, "h2 w2 ..."]:
         """A picture of the lens raster on the pinhole raster; 0 where the lens saw nothing."""
         return resample(image, self.lens_px_from_pinhole, interpolation=interpolation)

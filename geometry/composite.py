@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Num
 
 from geometry.camera import Camera, pixel_centres
 from geometry.masks import Evidence, depth_evidence, effect_matte, visibility_from_evidence
@@ -27,21 +28,21 @@ Encode = Callable[[Array], Array]  # (h, w, 3) linear pixels to code values of t
 class Composite:
     """One finished frame. ``effect`` False guarantees that ``code`` is the plate's."""
 
-    code: Array  # (H, W, 3) source type
-    linear: Array  # (H, W, 3) float32
-    effect: Array  # (H, W) bool
-    object_premultiplied: Array  # (H, W, 4) float32 linear, after occlusion
-    ratio: Array  # (H, W, 3) float32, exactly 1 where nothing changes
+    code: Num[Array, "h w 3"]  # source type
+    linear: Float32[Array, "h w 3"]
+    effect: Bool[Array, "h w"]
+    object_premultiplied: Float32[Array, "h w 4"]  # linear, after occlusion
+    ratio: Float32[Array, "h w 3"]  # exactly 1 where nothing changes
 
 
 def composite(
-    plate_code: Array,
-    plate_linear: Array,
+    plate_code: Num[Array, "h w 3"],
+    plate_linear: Float[Array, "h w 3"],
     layers: RenderLayers,
-    visible: Array,
+    visible: Num[Array, "h w"],
     encode: Encode,
     *,
-    receiver: Array | None = None,
+    receiver: Num[Array, "h w"] | None = None,
     dead_zone: float = 1 / 512,
 ) -> Composite:
     """Put one frame's layers on its plate.
@@ -82,13 +83,13 @@ def _encoded(plate_code: Array, linear: Array, effect: Array, encode: Encode) ->
     return out
 
 
-def held_out(ratio: Array, receiver: Array) -> Array:
+def held_out(ratio: Float[Array, "h w 3"], receiver: Num[Array, "h w"]) -> Float32[Array, "h w 3"]:
     """(H, W, 3) ratio that acts only where ``receiver`` (H, W) is 1, and is exactly 1 where it is 0."""
     expect_shape("receiver", receiver, ratio.shape[:2])
     return (1 + (ratio - 1) * receiver[..., None]).astype(np.float32)
 
 
-def plane_depth(plane: Plane, camera: Camera, camera_from_world: Array) -> Array:
+def plane_depth(plane: Plane, camera: Camera, camera_from_world: Float[Array, "4 4"]) -> Float32[Array, "h w"]:
     """(H, W) float32 z-depth of a plane, 0 where no ray meets it."""
     rotation, translation = camera_from_world[:3, :3], camera_from_world[:3, 3]
     along = camera.rays_from_px(pixel_centres(camera.wh)) @ (rotation @ plane.normal)
@@ -99,7 +100,8 @@ def plane_depth(plane: Plane, camera: Camera, camera_from_world: Array) -> Array
 
 
 def receiver_evidence(
-    scene: DepthMap, receiver_depth: Array, ratio: Array, *, before: float = 0.04, behind: float = 0.08
+    scene: DepthMap, receiver_depth: Float[Array, "h w"], ratio: Float[Array, "h w 3"], *, before: float = 0.04,
+    behind: float = 0.08,
 ) -> Evidence:
     """Is the surface that the shadow was rendered on, (H, W) ``receiver_depth``, the one that the plate shows?
 
@@ -114,8 +116,8 @@ def receiver_evidence(
 
 
 def receiver_visibility(
-    scene: DepthMap, receiver_depth: Array, ratio: Array, plate: Array
-) -> Array:
+    scene: DepthMap, receiver_depth: Float[Array, "h w"], ratio: Float[Array, "h w 3"], plate: Num[Array, "h2 w2 3"]
+) -> Float[Array, "h2 w2"]:
     """(H, W) in [0, 1], with contours after ``plate`` (H, W, 3) uint8: 1 where the shadow may fall, for ``composite``.
 
     For a clip: ``receiver_evidence`` of each frame, ``masks.stabilise``, ``masks.visibility_from_evidence``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Num
 from scipy.optimize import brentq
 
 from geometry import rigid
@@ -15,7 +16,7 @@ LEVEL = np.radians(8.0)  # a solve's gravity is seldom better than this; a surfa
 SNAP = np.radians(15.0)
 
 
-def upright(support: Plane) -> Array:
+def upright(support: Plane) -> Num[Array, "3"]:
     """The object's up.
 
     A surface within 8 degrees of level *is* level, and its normal is gravity more exactly than the solve knows it: the
@@ -25,7 +26,9 @@ def upright(support: Plane) -> Array:
     return UP if np.cos(SNAP) < level <= np.cos(LEVEL) else support.normal
 
 
-def orientation(up: Array, base: Array, camera_centre: Array, yaw: float) -> Array:
+def orientation(
+    up: Num[Array, "3"], base: Num[Array, "3"], camera_centre: Num[Array, "3"], yaw: float
+) -> Float[Array, "3 3"]:
     """(3, 3) ``world_from_object``: +Y along ``up``, +Z along the horizontal direction to the camera turned by ``yaw``.
 
     ``yaw`` in radians, counter-clockwise seen from above. Raises ``ValueError`` when the camera is straight above.
@@ -41,7 +44,10 @@ def orientation(up: Array, base: Array, camera_centre: Array, yaw: float) -> Arr
     return np.stack([np.cross(up, z), up, z], axis=1)
 
 
-def height_from_px(camera: Camera, camera_from_world: Array, base: Array, up: Array, height_px: float) -> float:
+def height_from_px(
+    camera: Camera, camera_from_world: Float[Array, "4 4"], base: Num[Array, "3"], up: Num[Array, "3"],
+    height_px: float,
+) -> float:
     """Height in scene units whose projection from ``base`` along ``up`` is ``height_px`` long (Euclidean px).
 
     Raises ``ValueError`` when no height in front of the camera is that long in the picture.
@@ -68,7 +74,8 @@ def height_from_px(camera: Camera, camera_from_world: Array, base: Array, up: Ar
 
 
 def place(
-    *, frame: int, anchor: Array, support: Plane, camera_centre: Array, yaw: float, scale: float, base_centre: Array
+    *, frame: int, anchor: Num[Array, "3"], support: Plane, camera_centre: Num[Array, "3"], yaw: float, scale: float,
+    base_centre: Num[Array, "3"],
 ) -> Placement:
     """Stand an object whose base centre is ``base_centre`` (object units) on ``anchor``."""
     rotation = orientation(upright(support), anchor, camera_centre, yaw)
@@ -76,6 +83,6 @@ def place(
     return Placement(frame, rigid.rigid(rotation, translation), scale, anchor, support)
 
 
-def matrix(placement: Placement) -> Array:
+def matrix(placement: Placement) -> Float[Array, "4 4"]:
     """(4, 4) ``world_from_object`` with the scale folded in."""
     return placement.world_from_object @ np.diag([placement.scale] * 3 + [1.0])

@@ -6,13 +6,17 @@ Quaternions are ``wxyz``; angles are radians.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from jaxtyping import Float, Num
 from scipy.spatial.transform import Rotation
 
 Array = np.ndarray
+Triple = Num[Array, "3"] | Sequence[float]  # a point or a direction, as people write it
 
 
-def rigid(rotation: Array, translation: Array) -> Array:
+def rigid(rotation: Num[Array, "*batch 3 3"], translation: Num[Array, "*batch 3"]) -> Float[Array, "*batch 4 4"]:
     """(..., 3, 3) rotation and (..., 3) translation to (..., 4, 4)."""
     rotation = np.asarray(rotation, np.float64)
     out = np.zeros((*rotation.shape[:-2], 4, 4))
@@ -22,36 +26,36 @@ def rigid(rotation: Array, translation: Array) -> Array:
     return out
 
 
-def inverse(target_from_source: Array) -> Array:
+def inverse(target_from_source: Num[Array, "*batch 4 4"]) -> Float[Array, "*batch 4 4"]:
     """Inverse of rigid motions; (..., 4, 4). The rotation part must be orthonormal (no scale)."""
     rotation_t = np.swapaxes(target_from_source[..., :3, :3], -1, -2)
     translation = -(rotation_t @ target_from_source[..., :3, 3:])[..., 0]
     return rigid(rotation_t, translation)
 
 
-def transform(target_from_source: Array, points: Array) -> Array:
+def transform(target_from_source: Num[Array, "4 4"], points: Num[Array, "*batch 3"]) -> Num[Array, "*batch 3"]:
     """Apply one (4, 4) motion to (..., 3) points."""
     return points @ target_from_source[:3, :3].T + target_from_source[:3, 3]
 
 
-def from_quaternion(wxyz: Array, translation: Array) -> Array:
+def from_quaternion(wxyz: Num[Array, "*batch 4"], translation: Num[Array, "*batch 3"]) -> Float[Array, "*batch 4 4"]:
     """(..., 4) ``wxyz`` and (..., 3) translation to (..., 4, 4)."""
     xyzw = np.roll(np.asarray(wxyz, np.float64), -1, axis=-1)
     return rigid(Rotation.from_quat(xyzw).as_matrix(), translation)
 
 
-def quaternion(target_from_source: Array) -> Array:
+def quaternion(target_from_source: Num[Array, "*batch 4 4"]) -> Float[Array, "*batch 4"]:
     """Unit quaternion ``wxyz`` with w >= 0; (..., 4)."""
     xyzw = Rotation.from_matrix(target_from_source[..., :3, :3]).as_quat(canonical=True)
     return np.roll(xyzw, 1, axis=-1)
 
 
-def rotation_angle(a_from_b: Array) -> Array:
+def rotation_angle(a_from_b: Num[Array, "*batch 4 4"]) -> Float[Array, "*batch"] | np.floating:
     """Angle in radians of the rotation part, accurate near zero; (...)."""
     return Rotation.from_matrix(a_from_b[..., :3, :3]).magnitude()
 
 
-def look_at(eye: Array, target: Array, up: Array = (0.0, 1.0, 0.0)) -> Array:
+def look_at(eye: Triple, target: Triple, up: Triple = (0.0, 1.0, 0.0)) -> Float[Array, "4 4"]:
     """``camera_from_world`` (OpenCV axes) of a camera at ``eye`` that looks at ``target``.
 
     Raises ``ValueError`` when the view direction is parallel to ``up``.
@@ -67,7 +71,7 @@ def look_at(eye: Array, target: Array, up: Array = (0.0, 1.0, 0.0)) -> Array:
     return rigid(rotation, -rotation @ np.asarray(eye, np.float64))
 
 
-def rotation_between(source: Array, target: Array) -> Array:
+def rotation_between(source: Triple, target: Triple) -> Float[Array, "3 3"]:
     """Smallest rotation (3, 3) that turns direction ``source`` into direction ``target``."""
     a = np.asarray(source, np.float64) / np.linalg.norm(source)
     b = np.asarray(target, np.float64) / np.linalg.norm(target)
@@ -82,7 +86,7 @@ def rotation_between(source: Array, target: Array) -> Array:
     return Rotation.from_rotvec(axis / sine * np.arctan2(np.linalg.norm(np.cross(a, b)), cosine)).as_matrix()
 
 
-def interpolate(a: Array, b: Array, weight: float) -> Array:
+def interpolate(a: Float[Array, "4 4"], b: Float[Array, "4 4"], weight: float) -> Float[Array, "4 4"]:
     """Motion between two (4, 4) ``frame_from_world`` at ``weight`` in [0, 1].
 
     Rotations follow the geodesic; the *origin* of the frame (the camera's centre, say) moves on a straight line.
@@ -94,7 +98,7 @@ def interpolate(a: Array, b: Array, weight: float) -> Array:
     return rigid(rotation, -rotation @ centre)
 
 
-def align_similarity(source: Array, target: Array) -> tuple[float, Array]:
+def align_similarity(source: Num[Array, "n 3"], target: Num[Array, "n 3"]) -> tuple[float, Float[Array, "4 4"]]:
     """Least-squares similarity (Umeyama 1991, eq. 40-43) of (N, 3) onto (N, 3).
 
     Returns ``(scale, target_from_source)`` with ``target ~ scale * R @ source + t``.

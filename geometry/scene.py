@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from geometry.trajectory import CameraPath
 Array = np.ndarray
 
 
+@runtime_checkable  # so that the tests' type checks can ask
 class FrameSource(Protocol):
     """A clip, one frame at a time; never the whole clip in memory."""
 

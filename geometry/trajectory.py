@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Float
 
 from geometry import rigid
 from geometry.camera import Camera
@@ -24,7 +25,7 @@ class CameraPath:
 
     frames: tuple[int, ...]
     cameras: tuple[Camera, ...]
-    camera_from_world: Array
+    camera_from_world: Float[Array, "n 4 4"]
 
     def __post_init__(self) -> None:
         expect_shape("camera_from_world", self.camera_from_world, (len(self.frames), 4, 4))
@@ -52,11 +53,11 @@ class CameraPath:
     def camera(self, frame: int) -> Camera:
         return self.cameras[self.index(frame)]
 
-    def pose(self, frame: int) -> Array:
+    def pose(self, frame: int) -> Float[Array, "4 4"]:
         """(4, 4) ``camera_from_world`` of one frame."""
         return self.camera_from_world[self.index(frame)]
 
-    def pose_between(self, time: float) -> Array:
+    def pose_between(self, time: float) -> Float[Array, "4 4"]:
         """``camera_from_world`` at a fractional frame number, for shutters.
 
         Between frames by the geodesic; before the first and after the last the end's motion goes on.
@@ -68,12 +69,12 @@ class CameraPath:
         return rigid.interpolate(self.camera_from_world[i], self.camera_from_world[i + 1], (time - a) / (b - a))
 
     @property
-    def centres(self) -> Array:
+    def centres(self) -> Float[Array, "n 3"]:
         """(N, 3) camera centres in the world."""
         return rigid.inverse(self.camera_from_world)[:, :3, 3]
 
     @property
-    def view_directions(self) -> Array:
+    def view_directions(self) -> Float[Array, "n 3"]:
         """(N, 3) unit optical axes in the world."""
         return self.camera_from_world[:, 2, :3]
 
@@ -81,7 +82,7 @@ class CameraPath:
         """The same path on a raster of ``wh`` pixels."""
         return replace(self, cameras=tuple(camera.scaled(wh) for camera in self.cameras))
 
-    def in_world(self, new_from_old: Array, scale: float = 1.0) -> CameraPath:
+    def in_world(self, new_from_old: Float[Array, "4 4"], scale: float = 1.0) -> CameraPath:
         """The path after the world changes: ``x_new = new_from_old @ (scale * x_old)`` (rigid ``new_from_old``)."""
         moved = self.camera_from_world.copy()
         moved[:, :3, 3] *= scale

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from geometry import rigid
 from geometry.camera import resample
@@ -27,9 +28,7 @@ Array = np.ndarray
 Progress = Callable[[int, int], None]
 
 UP = np.array([0.0, 1.0, 0.0])
-_LK = {
-    "winSize": (17, 17), "maxLevel": 2, "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4),
-}
+_LK_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4)
 
 
 class NoSurface(ReconstructError):
@@ -40,7 +39,7 @@ class NoSurface(ReconstructError):
 class Anchor:
     """``point`` (3,) lies on ``support`` and projects exactly to the pixel that was asked for."""
 
-    point: Array
+    point: Float[Array, "3"]
     support: Plane
     tracked: int  # corners that agree with the plane
     residual_px: float  # their median reprojection error, working raster
@@ -199,8 +198,8 @@ def _follow(clip: FrameSource, cameras: CameraPath, frame: int, view: int, corne
     other = cv2.cvtColor(clip.display(view, wh), cv2.COLOR_RGB2GRAY)
     warped = resample(other, np.nan_to_num(grid, nan=-1e4))
     start = (corners - low - 0.5).astype(np.float32)
-    there, ok, _ = cv2.calcOpticalFlowPyrLK(np.ascontiguousarray(template), warped, start, None, **_LK)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(warped, np.ascontiguousarray(template), there, None, **_LK)
+    there, ok = _lucas_kanade(np.ascontiguousarray(template), warped, start)
+    back, ok_back = _lucas_kanade(warped, np.ascontiguousarray(template), there)
     kept = (ok & ok_back).ravel().astype(bool) & (np.linalg.norm(back - start, axis=1) < 0.25)
     kept &= np.linalg.norm(there - start, axis=1) < 12
     kept &= _alike(template, warped, start, there)
@@ -210,15 +209,23 @@ def _follow(clip: FrameSource, cameras: CameraPath, frame: int, view: int, corne
     return np.where(kept[:, None], found, np.nan)
 
 
+def _lucas_kanade(a: Array, b: Array, points: Array) -> tuple[Array, Array]:
+    """(N, 2) float32 positions in ``b`` of the points of ``a``, and (N, 1) whether they were found."""
+    # OpenCV's stubs do not know that None lets it choose the output.
+    found, ok, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
+        a, b, points, None, winSize=(17, 17), maxLevel=2, criteria=_LK_CRITERIA
+    )
+    return found, ok
+
+
 def _alike(a: Array, b: Array, at_a: Array, at_b: Array) -> Array:
     """(N,) whether 11x11 patches correlate: an occluder in front of the patch must not count."""
     def patches(picture: Array, centres: Array) -> Array:
         offsets = np.arange(-5, 6, dtype=np.float32)
         grid_x = centres[:, 0, None, None] + offsets[None, None, :] + 0 * offsets[None, :, None]
         grid_y = centres[:, 1, None, None] + offsets[None, :, None] + 0 * offsets[None, None, :]
-        rows = (grid.reshape(len(centres), -1) for grid in (grid_x, grid_y))
-        sampled = cv2.remap(picture, *rows, cv2.INTER_LINEAR)
-        sampled = sampled.astype(np.float32)
+        x, y = grid_x.reshape(len(centres), -1), grid_y.reshape(len(centres), -1)
+        sampled = cv2.remap(picture, x, y, cv2.INTER_LINEAR).astype(np.float32)
         return sampled - sampled.mean(1, keepdims=True)
 
     pa, pb = patches(a, at_a), patches(b, at_b)

@@ -215,10 +215,9 @@ class DepthSolver:
         total[row, column] += (0.5 / depth).astype(np.float32)
         weight[row, column] += np.float32(0.5)
         smooth = cv2.ximgproc.createFastGlobalSmootherFilter(guide, self.settings.fill_lambda, self.settings.fill_sigma)
-        low = smooth.filter(weight)
-        out = smooth.filter(total) / np.maximum(low, 1e-12)
+        out = fill_planar(smooth.filter, total / weight, weight)
         bounds = 1 / depth if len(depth) else np.array([1 / self._median_depth])
-        return np.clip(out, 0.1 * bounds.min(), 3 * bounds.max()).astype(np.float32)
+        return np.clip(out, 0.3 * bounds.min(), 3 * bounds.max()).astype(np.float32)
 
     # -- pass two
 
@@ -359,6 +358,34 @@ def grain_level(grey: Array) -> float:
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     response = np.abs(cv2.filter2D(grey.astype(np.float32), -1, kernel))
     return float(np.percentile(response, 25) / 0.3186 / 6)
+
+
+def fill_planar(smooth: Callable[[Array], Array], q: Array, weight: Array) -> Array:
+    """``q`` (H, W) fitted around every pixel by a plane, over the support of the edge-aware filter ``smooth``.
+
+    The inverse depth of a plane is linear in the pixel, so a first-order fit goes on where floors and walls go on;
+    a second, reweighted fit forgets what does not belong to the plane.
+    """
+    h, w = q.shape
+    x = np.broadcast_to(np.linspace(-1, 1, w, dtype=np.float32), (h, w))
+    y = np.broadcast_to(np.linspace(-h / w, h / w, h, dtype=np.float32)[:, None], (h, w))
+    ridge = np.float32((8 / w) ** 2)
+    fit = q
+    for robust in (False, True):
+        part = weight / (1 + ((q - fit) / (0.03 * np.maximum(fit, 1e-12))) ** 2) if robust else weight
+        part = (part + 1e-9).astype(np.float32)
+        total = np.maximum(smooth(part), 1e-12)
+        mx, my, mq = (smooth(part * v) / total for v in (x, y, q))
+        xx, xy, yy = (smooth(part * v) / total for v in (x * x, x * y, y * y))
+        xq, yq = (smooth(part * v) / total for v in (x * q, y * q))
+        xx, yy, xy = np.maximum(xx - mx * mx, 0) + ridge, np.maximum(yy - my * my, 0) + ridge, xy - mx * my
+        xq, yq = xq - mx * mq, yq - my * mq
+        determinant = np.maximum(xx * yy - xy * xy, ridge * ridge)
+        slope_x, slope_y = (yy * xq - xy * yq) / determinant, (xx * yq - xy * xq) / determinant
+        # No farther out than twice the support: a slope is known only there.
+        dx, dy = (np.clip(v, -2 * np.sqrt(s), 2 * np.sqrt(s)) for v, s in ((x - mx, xx), (y - my, yy)))
+        fit = mq + slope_x * dx + slope_y * dy
+    return fit
 
 
 def sweep_planes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from geometry.trajectory import CameraPath
 
@@ -13,7 +14,9 @@ ROUNDS = 6
 MOST_CONDITION = 1e12  # of the normal equations; beyond, the rays are parallel
 
 
-def triangulate(cameras: CameraPath, tracks: Array, *, min_views: int = 4) -> tuple[Array, Array]:
+def triangulate(
+    cameras: CameraPath, tracks: Float[Array, "v n 2"], *, min_views: int = 4
+) -> tuple[Float[Array, "n 3"], Float[Array, " n"]]:
     """(V, N, 2) pixel tracks, nan where unseen, to (N, 3) world points and (N,) median reprojection errors in px.
 
     Points that cannot be solved are nan with an error of inf: fewer than ``min_views`` views, parallel rays, or behind

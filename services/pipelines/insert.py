@@ -25,7 +25,7 @@ from services.pipelines import inputs
 from services.pipelines.context import Artifact, Context
 from services.pipelines.inputs import Prop
 from services.pipelines.requests import InsertedObject, InsertRequest
-from services.pipelines.solve_scene import SolvedScene, check_scene_options, deliver_scene, solve_scene
+from services.pipelines.solve_scene import SolvedScene, check_scene_options, deliver_scene, may_have_scale, solve_scene
 from services.pipelines.stages.composite_frames import CompositeConfig, Sources, composite_frames
 from services.pipelines.stages.find_anchor import AnchorConfig, find_anchor, load_anchor
 from services.pipelines.stages.finish_insert import FinishConfig, finish_insert
@@ -55,11 +55,12 @@ def run(request: InsertRequest, context: Context) -> dict[str, Any]:
         hdri_digest = inputs.check_hdri(request.lighting.hdri)
         roto = inputs.open_holdout(request.holdout)
         _check_backend(request)
+        _check_scale(props, may_have_scale(request.scene))
         for prop in props:
             for warning in prop.model.warnings:
                 context.warn(f"{prop.name}: {warning}")
         solved = solve_scene(clip, request.scene, request.seed, context, share=0.45)
-        _check_scale(props, solved.scene)
+        _check_scale(props, solved.scene.scale_known)
         placed = [_place(clip, prop, solved, request.seed, context, 0.05 / len(props)) for prop in props]
         light = _light(request, clip, solved, placed[0], hdri_digest, context)
         look = context.stage(
@@ -97,13 +98,12 @@ def _check_backend(request: InsertRequest) -> None:
         raise InvalidRequest("backend", "none: no harmoniser is installed", request.backend)
 
 
-def _check_scale(props: Sequence[Prop], scene: Scene4D) -> None:
+def _check_scale(props: Sequence[Prop], known: bool) -> None:
     for i, prop in enumerate(props):
-        if prop.request.height_m is not None and not scene.scale_known:
+        if prop.request.height_m is not None and not known:
             raise InvalidRequest(
                 f"objects[{i}].height_m",
-                "a scene of known scale: give known_distance, camera_height_m or metric cameras, "
-                "or use height_px or scale",
+                "a scene of known scale: give known_distance, camera_height_m or metric cameras, or use height_px or scale",
                 f"{prop.request.height_m:g} m in a scene of unknown scale",
             )
 
@@ -188,7 +188,8 @@ def _light(
 
 
 def _render_config(
-    request: InsertRequest, clip: ClipReader, placed: Sequence[Placed], light: Artifact, look: PlateLook, context: Context
+    request: InsertRequest, clip: ClipReader, placed: Sequence[Placed], light: Artifact, look: PlateLook,
+    context: Context,
 ) -> RenderConfig:
     settings = context.settings.render
     supports, support_of = _distinct_supports(placed)
@@ -283,7 +284,9 @@ def _report(
         "scene": solved.facts,
         "objects": list(facts),
         "light": load_light_facts(light),
-        "plate": {"grain_sigma": look.grain.sigma.mean(0).tolist(), "blur_px": look.blur_px, "shutter_deg": look.shutter_deg},
+        "plate": {
+            "grain_sigma": look.grain.sigma.mean(0).tolist(), "blur_px": look.blur_px, "shutter_deg": look.shutter_deg,
+        },
         "backends": {"render": f"{render.backend}/{render.variant}", "harmonize": "none"},
         "versions": versions(),
         "timings_s": context.timings,

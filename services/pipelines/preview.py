@@ -109,4 +109,4 @@ def _anchor(folder: str, frame: int, at_px: tuple[float, float]) -> Anchor:
     try:
         return guess_anchor(_scene(folder), frame, at_px)
     except ReconstructError as error:
-        raise Unsolvable(f"object.at_px: {error}", error.hint) from error
+        raise Unsolvable(f"object.at_px: {error.message}", error.hint) from error

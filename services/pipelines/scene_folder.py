@@ -82,14 +82,14 @@ def delivered_document(folder: Path) -> dict[str, Any]:
 
 def save_cameras(
     folder: Path, cameras: CameraPath, points: SparsePoints, source_wh: tuple[int, int], ground: Plane | None,
-    info: dict[str, Any],
+    info: dict[str, Any], *, scale_known: bool = False,
 ) -> None:
     """``cameras.json`` on the displayed raster, with what a ``Scene4D`` needs besides under the key ``scene``."""
     document = frames.cameras_json_from_path(cameras.scaled(source_wh))
     document["scene"] = {
         "working_wh": list(cameras.cameras[0].wh),
         "ground": _plane_data(ground),
-        "scale_known": False,
+        "scale_known": scale_known,
         "info": info,
     }
     (folder / CAMERAS).write_text(json.dumps(document, indent=1))

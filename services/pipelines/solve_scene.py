@@ -54,6 +54,11 @@ def check_scene_options(options: SceneOptions) -> None:
         delivered_document(Path(options.scene_dir))
 
 
+def may_have_scale(options: SceneOptions) -> bool:
+    """Whether the scene can turn out to be in metres; a solve alone never is."""
+    return bool(options.known_distance or options.camera_height_m or options.scene_dir or options.cameras_file)
+
+
 def solve_scene(clip: ClipReader, options: SceneOptions, seed: int, context: Context, share: float) -> SolvedScene:
     """Run (or look up) the stages; they take ``share`` of the job's progress."""
     frames = clip.numbers[0], clip.numbers[-1]
@@ -123,7 +128,7 @@ def _scale(scene: Scene4D, options: SceneOptions, clip: ClipReader) -> float | N
             return scale_from_camera_height(scene.cameras, scene.ground, options.camera_height_m)
     except ReconstructError as error:
         field = "scene.known_distance" if known is not None else "scene.camera_height_m"
-        raise InvalidRequest(field, "a length that the scene shows", f"{error}. {error.hint}") from error
+        raise InvalidRequest(field, "a length that the scene shows", str(error)) from error
     return None
 
 

@@ -31,7 +31,9 @@ def test_the_base_centre_lands_on_the_anchor_at_any_yaw() -> None:
         np.testing.assert_allclose(rigid.transform(put(yaw, (0.3, 1.0, -0.2)), np.array([0.3, 1, -0.2])), 0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("slope_deg", "stands"), [(5, "flat"), (7.9, "flat"), (8.1, "upright"), (14, "upright"), (16, "flat")])
+@pytest.mark.parametrize(
+    ("slope_deg", "stands"), [(5, "flat"), (7.9, "flat"), (8.1, "upright"), (14, "upright"), (16, "flat")]
+)
 def test_objects_stand_flat_on_level_and_steep_surfaces_and_upright_on_slopes(slope_deg: float, stands: str) -> None:
     normal = np.array([np.sin(np.radians(slope_deg)), np.cos(np.radians(slope_deg)), 0.0])
     up = placement.upright(Plane(normal, 0.0))

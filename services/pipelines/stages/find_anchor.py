@@ -29,7 +29,7 @@ def find_anchor(
     try:
         anchor = fit_anchor(clip, scene, config.frame, config.at_px, seed=config.seed, report=report)
     except ReconstructError as error:
-        raise Unsolvable(f"objects.at_px: {error}", error.hint) from error
+        raise Unsolvable(f"objects.at_px: {error.message}", error.hint) from error
     document = {
         "point": anchor.point.tolist(),
         "normal": anchor.support.normal.tolist(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def solve_cameras(*, out: Path, config: SolveConfig, report: Report, clip: ClipR
             clip, frames=None, focal_px=focal_px, seed=config.seed, workdir=workdir, report=report
         )
     except ReconstructError as error:
-        raise Unsolvable(f"clip: {error}", error.hint) from error
+        raise Unsolvable(f"clip: {error.message}", error.hint) from error
     info = {
         "kind": solved.shot.kind, "method": solved.method, "attempts": list(solved.attempts),
         "registered": len(solved.cameras), "frames": len(clip.numbers), "unregistered": list(solved.unregistered),
@@ -75,7 +76,16 @@ def imported_cameras(*, out: Path, config: ImportConfig, report: Report, clip: C
     info = {"kind": "imported", "method": Path(file).name, "registered": len(common), "frames": len(clip.numbers),
             "unregistered": sorted(set(clip.numbers) - set(common)), "points": len(points.xyz),
             "reprojection_px": float(np.median(points.error_px)) if len(points.xyz) else None}
-    save_cameras(out, cameras, points, source_wh, None, info)
+    save_cameras(out, cameras, points, source_wh, None, info, scale_known=_in_metres(Path(file)))
+
+
+def _in_metres(file: Path) -> bool:
+    """USD says how long its units are; a ``cameras.json`` of ours says whether it knows."""
+    if file.suffix.lower() in (".usd", ".usda", ".usdc", ".usdz"):
+        return True
+    if file.suffix.lower() != ".json":
+        return False
+    return bool(json.loads(file.read_text()).get("scene", {}).get("scale_known", False))
 
 
 def _points(clip: ClipReader, cameras: CameraPath, report: Report) -> SparsePoints:

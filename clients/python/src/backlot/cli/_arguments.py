@@ -237,7 +237,9 @@ def _add_look(group: Any) -> None:
     group.add_argument("--no-grain", action="store_true", help="do not add the plate's grain")
     group.add_argument("--no-motion-blur", action="store_true", help="do not blur motion")
     group.add_argument("--no-sharpness", action="store_true", help="do not match the plate's sharpness")
-    group.add_argument("--shutter-deg", metavar="DEG", type=_shutter, help="shutter angle; measured from the clip unless given")
+    group.add_argument(
+        "--shutter-deg", metavar="DEG", type=_shutter, help="shutter angle; measured from the clip unless given"
+    )
     group.add_argument("--draft", action="store_true", help="a quick look")
     group.add_argument("--backend", metavar="NAME", default="none", help="harmoniser")
 

@@ -1,0 +1,19 @@
+"""Checks the shapes that geometry's signatures promise, in every call that a test makes."""
+
+from __future__ import annotations
+
+from jaxtyping import install_import_hook
+
+# Before anything imports these modules; the others state their shapes in docstrings.
+install_import_hook(
+    [
+        "geometry.rigid",
+        "geometry.camera",
+        "geometry.trajectory",
+        "geometry.placement",
+        "geometry.composite",
+        "geometry.reconstruct.anchor",
+        "geometry.reconstruct.triangulate",
+    ],
+    "shape_checker.checked",
+)
