@@ -28,7 +28,7 @@ class Camera:
     cx: float
     cy: float
     wh: tuple[int, int]
-    distortion: tuple[float, float, float, float, float] = NO_DISTORTION
+    distortion: tuple[float, ...] = NO_DISTORTION
 
     def __post_init__(self) -> None:
         if not (self.fx > 0 and self.fy > 0):

@@ -39,7 +39,7 @@ def composite(
     plate_code: Num[Array, "h w 3"],
     plate_linear: Float[Array, "h w 3"],
     layers: RenderLayers,
-    visible: Num[Array, "h w"],
+    visible: Num[Array, "..."],  # its raster is refused by name below
     encode: Encode,
     *,
     receiver: Num[Array, "h w"] | None = None,

@@ -15,5 +15,5 @@ install_import_hook(
         "geometry.reconstruct.anchor",
         "geometry.reconstruct.triangulate",
     ],
-    "shape_checker.checked",
+    "tests.shape_checker.checked",
 )

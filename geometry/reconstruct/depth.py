@@ -42,9 +42,10 @@ class DepthSettings:
     snap_radii_px: tuple[int, ...] = (3, 7)
     sweep_planes: int = 64  # at half size
     sweep_radius_px: int = 3  # of the support there
+    min_support: float = 0.12  # below, a pixel takes its neighbours' depth
     confirm_share: float = 0.02
-    fill_lambda: float = 900.0
-    fill_sigma: float = 8.0
+    fill_lambda: float = 300.0
+    fill_sigma: float = 3.0
     cached_bytes: int = 256 << 20
 
 
@@ -176,23 +177,28 @@ class DepthSolver:
         s = self.settings
         sources = self.sources(frame)
         pairs = [self._pair(frame, other) for other in sources]
-        guide = self.picture(frame)
+        # Grain would wall every pixel in, and a wide tolerance for it would leak over real edges: take the grain out.
+        guide = cv2.bilateralFilter(self.picture(frame), 7, 30, 3)
         grey = self.grey(frame)
         flows = self._flow_pairs(frame, sources)
         seen = triangulate_views(grey, pairs, flows, 1 / self._median_depth, s)
-        # What is hardly supported must not spread: beside an occluder flow is dragged along, with a little weight.
-        prior = self._filled(guide, seen.q, np.maximum(seen.weight - 0.2, 0), frame)
-        q = np.where(seen.weight > 0, seen.q, prior).astype(np.float32)
-        q = (seen.weight * q + (1 - seen.weight) * prior).astype(np.float32)
         sides = ([k for k, n in enumerate(sources) if n < frame], [k for k, n in enumerate(sources) if n > frame])
         pictures = [self.grey(n) for n in sources]
         swept = sweep_planes(grey, pictures, pairs, sides, *self._q_range(frame), s)
-        snapped = snap_edges(grey, pictures, pairs, sides, q, (prior, swept), s)
-        confidence = seen.weight * snapped.support
+        # Beside an occluder flow is dragged along; two ways that agree are right, one alone hardly spreads.
+        agree = np.abs(seen.q - swept) < 0.04 * swept
+        prior = self._filled(guide, seen.q, np.where(agree, np.maximum(seen.weight, 0.3 * seen.texture), 0.02 * seen.weight), frame)
+        snapped = snap_edges(grey, pictures, pairs, sides, np.where(seen.weight > 0, seen.q, prior), (prior, swept), s)
+        by_flow = seen.weight * (np.abs(snapped.q - seen.q) < 0.02 * snapped.q)
+        by_sweep = 0.6 * seen.texture * (np.abs(snapped.q - swept) < 0.03 * snapped.q)
+        confidence = np.maximum(by_flow, by_sweep) * snapped.support
         # One more fill: unsupported pixels follow their supported neighbours along the picture's edges.
-        final = self._filled(guide, snapped.q, confidence**2, frame)
-        q = confidence * snapped.q + (1 - confidence) * final
-        return RawDepth(q.astype(np.float32), confidence.astype(np.float32))
+        filled = self._filled(guide, snapped.q, np.minimum(confidence, 0.3), frame)
+        mixed = confidence * snapped.q + (1 - confidence) * filled
+        # Between two surfaces there is nothing: where the two differ, it is one or the other.
+        chosen = np.where(confidence > s.min_support, snapped.q, filled)
+        q = np.where(np.abs(snapped.q - filled) > 0.05 * snapped.q, chosen, mixed)
+        return RawDepth(q.astype(np.float32), (confidence * seen.credible).astype(np.float32))
 
     def _q_range(self, frame: int) -> tuple[float, float]:
         """Inverse depths that the sparse points of ``frame`` lie between, with some room."""
@@ -297,6 +303,8 @@ class FusedViews:
 
     q: Array
     weight: Array
+    texture: Array  # in [0, 1]: is there anything that could tell depth
+    credible: Array  # in [0, 1]: the same, with what grain alone would look like taken off
 
 
 def triangulate_views(
@@ -323,7 +331,10 @@ def triangulate_views(
     relative = np.sqrt(promised2 + spread2 / 2) + np.where(agreeing < 2, 0.1, 0)
     texture = _texture_along_lines(grey, views)
     seen = texture / (texture + s.texture_levels**2)
-    return FusedViews(q.astype(np.float32), (np.clip(1 - 10 * relative, 0, 1) * seen).astype(np.float32))
+    # White noise of unit deviation leaves a mean square of 0.021: what grain makes is no texture.
+    real = np.maximum(texture - 0.021 * grain_level(grey) ** 2, 0)
+    credible = real / (real + 0.25 * s.texture_levels**2)
+    return FusedViews(q.astype(np.float32), (np.clip(1 - 10 * relative, 0, 1) * seen).astype(np.float32), seen, credible)
 
 
 def _view_weight(view: Triangulation, closing_px: Array, flow: Array, s: DepthSettings) -> Array:
@@ -344,13 +355,12 @@ def _forward_backward(there: Array, back: Array) -> Array:
 
 
 def _texture_along_lines(grey: Array, views: Sequence[Triangulation]) -> Array:
-    """Mean square gradient, grey levels per px, along the epipolar lines beyond what grain makes: that tells depth."""
+    """Mean square gradient, grey levels per px, along the epipolar lines: only that can tell depth."""
     smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0)
     gx = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32)
     gy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32)
     total = sum((gx * v.direction_x + gy * v.direction_y) ** 2 for v in views) / len(views)
-    # White noise of unit deviation leaves a mean square of 0.03 after this blur and gradient.
-    return np.maximum(cv2.boxFilter(total, -1, (9, 9)) - 0.03 * grain_level(grey) ** 2, 0)
+    return cv2.boxFilter(total, -1, (9, 9))
 
 
 def grain_level(grey: Array) -> float:
@@ -402,10 +412,11 @@ def sweep_planes(
     reference = _appearance(small)
     looks = [_appearance(cv2.resize(p, half, interpolation=cv2.INTER_AREA)) for p in pictures]
     halved = [pair.resized(half) for pair in pairs]
+    noise = GRAIN_COST * grain_level(small)
     qs = np.linspace(low, high, s.sweep_planes).astype(np.float32)
 
     def cost_of(q: float) -> Array:
-        cost = _photometric(reference, looks, halved, sides, np.full(reference.shape[:2], q, np.float32))
+        cost = _photometric(reference, looks, halved, sides, np.full(reference.shape[:2], q, np.float32), 25.0)
         return cv2.ximgproc.guidedFilter(small, cost, s.sweep_radius_px, 40.0)
 
     with ThreadPoolExecutor(2) as pool:
@@ -440,8 +451,9 @@ def snap_edges(
         candidates += [cv2.dilate(smooth, kernel), cv2.erode(smooth, kernel)]
     reference = _appearance(grey)
     looks = [_appearance(picture) for picture in pictures]
+    noise = GRAIN_COST * grain_level(grey)
     def cost_of(number: int) -> Array:
-        cost = _photometric(reference, looks, pairs, sides, candidates[number])
+        cost = _photometric(reference, looks, pairs, sides, candidates[number], 25.0)
         cost = cv2.ximgproc.guidedFilter(grey, cost, 3, 30.0)
         # Its own depth wins ties, and a change must pay: else noise speckles what is flat.
         return cost + np.float32(0.0 if number == 0 else 0.6)
@@ -457,24 +469,27 @@ def snap_edges(
     snapped = cv2.medianBlur(best_q.astype(np.float32), 5)
     # Resampling alone costs a share of the local contrast; what is more than that is disagreement.
     contrast = cv2.boxFilter(np.abs(reference[..., 1]) + np.abs(reference[..., 2]), -1, (9, 9))
-    support = 1 / (1 + (np.maximum(best_cost - 2.0, 0) / (4.0 + 0.4 * contrast)) ** 2)
+    support = 1 / (1 + (np.maximum(best_cost - 2.0 - 0.4 * noise, 0) / (4.0 + 0.4 * contrast)) ** 2)
     return Snapped(snapped, support.astype(np.float32))
 
 
 def _appearance(grey: Array) -> Array:
     """(H, W, 3) float32: brightness and its two gradients, weighted to be compared by absolute difference."""
-    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.7)
+    smooth = grey.astype(np.float32)
     gx = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 16)
     gy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 16)
     return np.dstack([0.5 * smooth, gx, gy])
 
 
 SUM = np.ones((1, 3), np.float32)
+GRAIN_COST = 2.7  # what grain of unit deviation adds to the difference of two appearances
 
 
 def _photometric(
-    reference: Array, looks: Sequence[Array], pairs: Sequence[Pair], sides: tuple[Sequence[int], Sequence[int]], q: Array
+    reference: Array, looks: Sequence[Array], pairs: Sequence[Pair], sides: tuple[Sequence[int], Sequence[int]],
+    q: Array, limit: float,
 ) -> Array:
+    """Mean absolute difference of appearance on the better side, at most ``limit``."""
     costs = []
     for side in sides:
         if not side:
@@ -482,7 +497,7 @@ def _photometric(
         total = np.zeros(q.shape, np.float32)
         for k in side:
             seen = pairs[k].sample(looks[k], q, border=1e4)
-            total += cv2.min(cv2.transform(cv2.absdiff(seen, reference), SUM), 25.0)
+            total += cv2.min(cv2.transform(cv2.absdiff(seen, reference), SUM), limit)
         costs.append(total / len(side))
     return costs[0] if len(costs) == 1 else np.minimum(costs[0], costs[1])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -30,6 +31,10 @@ PROBE_CHANGE = 0.012  # below the dead zone: a probe's pixel is a mean over many
 RECEIVER_SHARE = 4  # receivers take spp / 4: their ratio is smooth and is denoised
 MIN_RECEIVER_SPP = 4
 RECEIVER_SAMPLES = 700_000  # a frame
+FINE_PIXELS = 160_000  # a larger effect is traced coarser, but for what lies close round the objects
+NEAR_SHARE = 0.25  # of the objects' box that counts as close
+FEATHER_PX = 12  # over which the close part passes into the far one
+RECEIVER_POSES = 2  # of the shutter's: shadows are soft already
 RECEIVER_DEPTH = 3  # light -> object -> receiver -> camera: one bounce
 
 
@@ -81,7 +86,7 @@ def render_layers(
         task = _RatioTask(renderer, with_objects, RenderScene(receivers, environment), receivers, receiver_spp, seed)
         crop = task.find_crop(view, box)
         if crop is not None:
-            ratio[crop[1] : crop[3], crop[0] : crop[2]] = task.ratio(view, crop)
+            ratio[crop[1] : crop[3], crop[0] : crop[2]] = task.ratio(view, crop, box)
     geometry = _Geometry.of(renderer.gbuffer(with_objects, view), ids, beauty.object_alpha)
     return RenderLayers(
         beauty=beauty.object_rgb,
@@ -147,13 +152,29 @@ class _RatioTask:
         near = None if box is None else _clipped(_grown(box, 0.15), (w, h))
         return _clipped(_union(found, near), (w, h))
 
-    def ratio(self, view: View, crop: Crop) -> Array:
+    def ratio(self, view: View, crop: Crop, box: Crop | None) -> Array:
         """(h, w, 3) of the crop, denoised; exactly 1 where no receiver is or nothing changes."""
+        view = View(view.camera, _quarters(view.camera_from_world))
+        width, height = crop[2] - crop[0], crop[3] - crop[1]
+        shrink = np.sqrt(width * height / FINE_PIXELS)
+        if shrink <= 1:
+            return self._traced(view, crop)
+        wh = max(round(width / shrink), 1), max(round(height / shrink), 1)
+        far = self._traced(View(_camera_of_crop(view, crop).scaled(wh), view.camera_from_world), (0, 0, *wh))
+        ratio = 1 + cv2.resize(far - 1, (width, height), interpolation=cv2.INTER_LINEAR)
+        near = None if box is None else _intersection(_grown(box, NEAR_SHARE), crop)
+        if near is not None:
+            fine, weight = self._traced(view, near), _feather(near, crop)
+            inside = np.s_[near[1] - crop[1] : near[3] - crop[1], near[0] - crop[0] : near[2] - crop[0]]
+            ratio[inside] += weight[..., None] * (fine - ratio[inside])
+        return ratio
+
+    def _traced(self, view: View, crop: Crop) -> Array:
+        """(h, w, 3) of the crop on the view's own raster."""
         x0, y0, x1, y1 = crop
         inside = np.s_[y0:y1, x0:x1]
         # Two halves with their own random numbers: their difference is the noise that the filter may remove.
-        spp = self._affordable_spp(x1 - x0, y1 - y0)
-        spp = max(spp, 2 * len(view.camera_from_world))
+        spp = max(self._affordable_spp(x1 - x0, y1 - y0), 2 * len(view.camera_from_world))
         halves = [self._trace(view, spp // 2, self.seed * 2 + k + 1, crop) for k in range(2)]
         lit, free = (
             ReceiverLight(
@@ -180,6 +201,34 @@ class _RatioTask:
             for scene in (self.with_objects, self.without)
         )
         return lit, free
+
+
+def _quarters(poses: tuple[Array, ...]) -> tuple[Array, ...]:
+    """At most ``RECEIVER_POSES`` of the shutter's poses, from the middle of the row: nearest to the centre comes first,
+    so that these lie a quarter of the exposure before and after it."""
+    if len(poses) <= RECEIVER_POSES:
+        return poses
+    first = (len(poses) - RECEIVER_POSES) // 2
+    return poses[first : first + RECEIVER_POSES]
+
+
+def _feather(near: Crop, crop: Crop) -> Array:
+    """(h, w) weight of ``near``: 1 inside, falling to 0 at those of its borders that are not the crop's own."""
+    x, y = np.arange(near[0], near[2]), np.arange(near[1], near[3])
+
+    def ramp(at: Array, low: int, high: int, low_is_end: bool, high_is_end: bool) -> Array:
+        up = np.ones(len(at)) if low_is_end else np.clip((at - low + 0.5) / FEATHER_PX, 0, 1)
+        down = np.ones(len(at)) if high_is_end else np.clip((high - at - 0.5) / FEATHER_PX, 0, 1)
+        return np.minimum(up, down)
+
+    across = ramp(x, near[0], near[2], near[0] == crop[0], near[2] == crop[2])
+    along = ramp(y, near[1], near[3], near[1] == crop[1], near[3] == crop[3])
+    return np.minimum(along[:, None], across[None]).astype(np.float32)
+
+
+def _intersection(a: Crop, b: Crop) -> Crop | None:
+    x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
 def _mean_light(radiance: Radiance) -> Array:
@@ -226,8 +275,7 @@ def _grown(crop: Crop, share: float) -> Crop:
 def _clipped(crop: Crop | None, wh: tuple[int, int]) -> Crop | None:
     if crop is None:
         return None
-    x0, y0, x1, y1 = max(crop[0], 0), max(crop[1], 0), min(crop[2], wh[0]), min(crop[3], wh[1])
-    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+    return _intersection(crop, (0, 0, *wh))
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ def _check_scale(props: Sequence[Prop], known: bool) -> None:
         if prop.request.height_m is not None and not known:
             raise InvalidRequest(
                 f"objects[{i}].height_m",
-                "a scene of known scale: give known_distance, camera_height_m or metric cameras, or use height_px or scale",
+                "a scene of known scale: give known_distance, camera_height_m or metric cameras, "
+                "or use height_px or scale",
                 f"{prop.request.height_m:g} m in a scene of unknown scale",
             )
 

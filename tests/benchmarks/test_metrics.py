@@ -43,7 +43,7 @@ def test_drift_takes_the_placing_frames_offset_away() -> None:
     truth = np.zeros((3, 2, 2))
     px = truth + np.array([5.0, -3.0])
     px[2, 1] += [3.0, 4.0]
-    np.testing.assert_allclose(metrics.drift_px(px, truth, 0), [[0, 0], [0, 0], [0, 5.0]])
+    np.testing.assert_allclose(metrics.drift_px(px, truth, 0), [[0.0, 0.0], [0.0, 0.0], [0.0, 5.0]])
 
 
 def test_centroid_of_one_pixel_is_its_centre() -> None:

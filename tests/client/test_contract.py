@@ -10,6 +10,7 @@ from pathlib import Path
 import backlot
 import pytest
 from backlot.v1 import common_pb2, insertion_pb2, scene_pb2
+from google.protobuf.message import Message
 
 from services.pipelines import requests
 
@@ -43,7 +44,7 @@ TRANSPORT = {"request_id", "no_cache"}
         (insertion_pb2.InsertObjectRequest, "InsertRequest"),
     ],
 )
-def test_client_contract_and_server_use_the_same_names(message: type, name: str) -> None:
+def test_client_contract_and_server_use_the_same_names(message: type[Message], name: str) -> None:
     in_contract = [field.name for field in message.DESCRIPTOR.fields if field.name not in TRANSPORT]
     of_server = [field.name for field in dataclasses.fields(getattr(requests, name))]
     of_client = [field.name for field in dataclasses.fields(getattr(backlot, name)) if field.name not in TRANSPORT]

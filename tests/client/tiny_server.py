@@ -103,9 +103,9 @@ class TinyServer(
 
     def Describe(self, request: media_pb2.DescribeRequest, context: grpc.ServicerContext) -> object:
         """Two files a page, so that pages are followed."""
-        asset = self.files.get(request.media.asset.asset_id)
-        if asset is None:
+        if request.media.asset.asset_id not in self.files:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such asset")
+        asset = self.files[request.media.asset.asset_id]
         start = int(request.page_token or 0)
         names = sorted(asset)
         files = [

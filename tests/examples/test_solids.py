@@ -26,6 +26,7 @@ def test_box_volume_and_corner() -> None:
     mesh = solids.box((1, 2, 3), (2, 4, 6), PAINT)
     assert volume(mesh) == pytest.approx(1 * 2 * 3)
     np.testing.assert_allclose(mesh.vertices.min(0), (1, 2, 3))
+    assert mesh.uv is not None
     assert (mesh.uv >= 0).all()
     assert (mesh.uv <= 1).all()
 
@@ -59,6 +60,7 @@ def test_turned_is_counter_clockwise_from_the_axis_tip() -> None:
 
 def test_texture_is_spread_evenly_along_a_lathe() -> None:
     mesh = solids.lathe([(1, 0), (1, 3), (1, 4)], PAINT)
+    assert mesh.uv is not None
     assert sorted(set(mesh.uv[:, 1].round(6))) == [0.0, 0.75, 1.0]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
 from geometry import frames, rigid
@@ -35,7 +36,7 @@ PAIRS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
 }
 
 
-def moved(rotation: Array, xyz: tuple[float, float, float]) -> Array:
+def moved(rotation: ArrayLike, xyz: tuple[float, float, float]) -> Array:
     return rigid.rigid(np.array(rotation, float), np.array(xyz, float))
 
 

@@ -57,8 +57,8 @@ def _measured_depth(coverage, seed=1):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:H, 0:W].astype(np.float32)
     wobble = [cv2.resize(rng.standard_normal((H // 12, W // 12)).astype(np.float32), (W, H)) * 2.5 for _ in range(2)]
-    depth = np.where(coverage > 0.5, 2.0, 4.0).astype(np.float32)
-    depth = cv2.remap(depth, x + wobble[0], y + wobble[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    steps = np.where(coverage > 0.5, 2.0, 4.0).astype(np.float32)
+    depth = cv2.remap(steps, x + wobble[0], y + wobble[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     depth *= np.exp(0.02 * rng.standard_normal((H, W)))
     wild = rng.random((H, W)) < 0.03
     depth[wild] *= rng.uniform(0.4, 1.5, wild.sum())

@@ -119,9 +119,8 @@ def _edges(sigma_px, seed=0):
         x, y = rng.integers(0, large.shape[1]), rng.integers(0, large.shape[0])
         w, h = rng.integers(200, 700, 2)
         cv2.rectangle(large, (int(x), int(y)), (int(x + w), int(y + h)), float(rng.uniform(0.05, 0.95)), -1)
-    if sigma_px:
-        large = cv2.GaussianBlur(large, (0, 0), sigma_px * scale)
-    small = cv2.resize(large, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(large, (0, 0), sigma_px * scale) if sigma_px else large
+    small = cv2.resize(blurred, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
     return small[..., None] + 0.008 * rng.standard_normal((*small.shape, 3)).astype(np.float32)
 
 

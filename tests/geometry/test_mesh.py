@@ -59,7 +59,9 @@ def test_glb_nodes_are_baked_and_its_material_read(tmp_path):
     material = model.meshes[0].material
     assert (material.metallic, material.roughness, material.base_color) == (0.25, 0.75, (1, 1, 1))
     np.testing.assert_array_equal(material.base_texture, np.arange(48).reshape(4, 4, 3))
-    np.testing.assert_allclose(model.meshes[0].uv[np.argmin(model.meshes[0].vertices.sum(1))], [0, 0])  # v is up
+    uv = model.meshes[0].uv
+    assert uv is not None
+    np.testing.assert_allclose(uv[np.argmin(model.meshes[0].vertices.sum(1))], [0, 0])  # v is up
 
 
 def test_gltf_defaults_and_dark_factors_are_exact(tmp_path):
@@ -83,7 +85,7 @@ def test_alpha_modes(tmp_path):
         document["images"] = [{"uri": "cut.png"}]
         path.write_text(json.dumps(document))
         material = load_model(path).meshes[0].material
-        assert material.base_texture.shape == (2, 2, channels), mode
+        assert material.base_texture is not None and material.base_texture.shape == (2, 2, channels), mode
         assert material.alpha_cutoff == cutoff, mode
 
 
@@ -101,6 +103,7 @@ def test_obj_with_material_library(tmp_path):
     write(tmp_path / "a.mtl", "newmtl paint\nKd .5 .25 .125\nNs 98\nmap_Kd gone.png\n")
     model = load_model(write(tmp_path / "a.obj", "mtllib a.mtl\n" + TRIANGLE + "usemtl paint\nf 1/1/1 2/2/1 3/3/1\n"))
     (mesh,) = model.meshes
+    assert mesh.uv is not None and mesh.normals is not None
     np.testing.assert_allclose(mesh.vertices, [[0, 0, 0], [2, 0, 0], [0, 3, 1]])
     np.testing.assert_allclose(mesh.uv, [[0, 0], [1, 0], [0, 1]])
     np.testing.assert_allclose(mesh.normals, [[0, 0, 1]] * 3)
@@ -129,7 +132,8 @@ def test_ply_round_trip_with_colours_and_normals(tmp_path):
     (back,) = load_model(tmp_path / "a.ply").meshes
     np.testing.assert_allclose(back.vertices, mesh.vertices, atol=1e-6)
     np.testing.assert_array_equal(back.faces, mesh.faces)
-    np.testing.assert_allclose(back.normals, mesh.normals)
+    assert back.normals is not None and back.colors is not None
+    np.testing.assert_allclose(back.normals, normals)
     np.testing.assert_allclose(back.colors, colors, atol=1e-6)
 
 
@@ -144,6 +148,7 @@ def test_mirroring_transform_keeps_normals_and_winding_together():
     moved = baked(mesh, np.diag([-1.0, 2.0, 1.0, 1.0]))
     a, b, c = moved.vertices[moved.faces[0]]
     flat = np.cross(b - a, c - a)
+    assert moved.normals is not None
     assert flat @ moved.normals[0] > 0
     expected = np.array([-1, 0.5, 1]) / np.linalg.norm([-1, 0.5, 1])  # the inverse transpose turns normals
     np.testing.assert_allclose(moved.normals[0], expected)
@@ -191,7 +196,8 @@ def test_usd_axes_units_polygons_and_preview_surface(tmp_path, suffix):
     assert len(mesh.faces) == 2 and model.metres_per_unit == pytest.approx(0.01)
     np.testing.assert_allclose(model.bounds, [[10, 5, 0], [11, 7, 0]], atol=1e-9)  # +z became +y
     assert mesh.material.roughness == pytest.approx(0.25)
-    assert (mesh.material.base_texture == 77).all()
+    assert mesh.material.base_texture is not None and mesh.uv is not None
+    assert np.all(mesh.material.base_texture == 77)
     np.testing.assert_allclose(mesh.uv[np.argmax(mesh.vertices.sum(1))], [1, 1])
 
 

@@ -210,7 +210,8 @@ async def test_previews_come_from_a_warm_process_that_is_replaced_when_it_dies(s
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
     (notes / "alive").touch()
     preview = (await stubs.scenes.PreviewPlacement(request)).preview
-    assert cv2.imdecode(np.frombuffer(preview.data, np.uint8), cv2.IMREAD_COLOR).shape == (30, 50, 3)
+    picture = cv2.imdecode(np.frombuffer(preview.data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None and picture.shape == (30, 50, 3)
 
 
 async def test_uploads_outlive_the_server(config: Config) -> None:

@@ -54,6 +54,7 @@ def write_video(
     h, w = pictures[0].shape[:2]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = w, h, pix_fmt
         stream.codec_context.colorspace = matrix
         stream.codec_context.color_range = 1 if limited else 2

@@ -7,6 +7,7 @@ import struct
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -169,7 +170,8 @@ class TestLight:
     def test_encode_inverts_linear_for_every_code(self, tmp_path: Path) -> None:
         eight = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
         sixteen = np.arange(65536, dtype=np.uint16).repeat(3).reshape(256, 256, 3)
-        for i, codes in enumerate((eight, sixteen)):
+        ramps: tuple[np.ndarray, ...] = (eight, sixteen)
+        for i, codes in enumerate(ramps):
             images.write_picture(tmp_path / str(i) / "ramp.png", codes)
             with open_clip(tmp_path / str(i)) as clip:
                 number = clip.numbers[0]
@@ -287,7 +289,7 @@ class TestSequences:
 
 
 class TestBadInput:
-    def refused(self, path: Path, message: str, field: str = "clip.path", **options: int) -> None:
+    def refused(self, path: Path, message: str, field: str = "clip.path", **options: Any) -> None:
         with pytest.raises(InvalidRequest, match=message) as caught:
             open_clip(path, **options)
         assert caught.value.field == field
@@ -399,7 +401,8 @@ def _reference_rgb(yuv: np.ndarray, bits: int, matrix: int, limited: bool) -> np
     kr, kb = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}[matrix]
     unit = 2 ** (bits - 8)
     black, luma, chroma = (16 * unit, 219 * unit, 224 * unit) if limited else (0, 2**bits - 1, 2**bits - 1)
-    y, cb, cr = (yuv[0] - black) / luma, *((yuv[1:] - 128 * unit) / chroma)
+    y = (yuv[0] - black) / luma
+    cb, cr = (yuv[1:] - 128 * unit) / chroma
     r, b = y + 2 * (1 - kr) * cr, y + 2 * (1 - kb) * cb
     return np.array([r, (y - kr * r - kb * b) / (1 - kr - kb), b])
 

@@ -215,7 +215,7 @@ def test_thumbnails_are_small_and_keep_colour() -> None:
     picture = np.zeros((1080, 1920, 3), np.uint8)
     picture[..., 0] = 220  # red
     decoded = cv2.imdecode(np.frombuffer(thumbnail(picture), np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert decoded.shape == (180, 320, 3)
+    assert decoded is not None and decoded.shape == (180, 320, 3)
     assert np.abs(decoded[90, 160].astype(int) - (220, 0, 0)).max() <= 3
 
 

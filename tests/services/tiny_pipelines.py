@@ -47,7 +47,7 @@ def run(request: ReconstructRequest, context: Context) -> dict[str, object]:
     }
 
 
-def preview(scene_dir: str, clip: object, spec: object) -> np.ndarray:
+def preview(scene_dir: str, clip: object, spec: PreviewRequest) -> np.ndarray:
     if not (Path(scene_dir) / "alive").exists():
         os.kill(os.getpid(), signal.SIGKILL)
-    return np.full((30, spec.width_px or 40, 3), 200, np.uint8)  # type: ignore[attr-defined]
+    return np.full((30, spec.width_px or 40, 3), 200, np.uint8)

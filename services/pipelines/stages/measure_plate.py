@@ -1,4 +1,4 @@
-"""Stage: grain, sharpness and shutter of the plate, for matching the render to it; in display-referred (sRGB) values."""
+"""Stage: grain, sharpness and shutter of the plate, to match the render to it; in display-referred (sRGB) values."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _render(config: RenderConfig, stage: Stage3D, frame: int) -> RenderLayers:
     next_view = None if later is None else View(warp.pinhole, (stage.cameras.pose(later),))
     layers = render_layers(
         stage.renderer, objects=stage.objects, receivers=stage.receivers, environment=stage.environment, view=view,
-        spp=max(config.spp, 2 * len(view.camera_from_world)), seed=config.seed * 100_003 + frame, next_view=next_view,
+        spp=max(config.spp, len(view.camera_from_world)), seed=config.seed * 100_003 + frame, next_view=next_view,
     )
     return _through_lens(warp, layers)
 

@@ -61,9 +61,9 @@ def test_camera_up_of_a_pitched_camera_that_turns():
 
 
 def test_scale_from_distance():
-    assert scale_from_distance([0, 0, 0], [0, 3, 4], 10.0) == pytest.approx(2.0)
+    assert scale_from_distance(np.zeros(3), np.array([0, 3, 4]), 10.0) == pytest.approx(2.0)
     with pytest.raises(DistanceNotSeen):
-        scale_from_distance([1, 1, 1], [1, 1, 1], 2.0)
+        scale_from_distance(np.ones(3), np.ones(3), 2.0)
 
 
 def test_scale_from_camera_height():

@@ -26,7 +26,8 @@ def quad(centre, right, up, material: Material = MATT) -> Mesh:
 
 def box(half: float = 0.5, material: Material = MATT) -> Mesh:
     """A closed cube round the origin, faces outwards."""
-    faces, vertices = [], []
+    faces: list[np.ndarray] = []
+    vertices: list[np.ndarray] = []
     for axis in range(3):
         for sign in (-1.0, 1.0):
             normal, right = np.zeros(3), np.zeros(3)

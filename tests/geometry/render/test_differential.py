@@ -201,7 +201,7 @@ def noisy_step(sigma: float, hw=(60, 80)) -> tuple[ReceiverLight, ReceiverLight,
     own = np.where(truth[None, ..., None] < 1, 1 + sigma * rng.standard_normal((2, h, w, 1)), noise)
     lit = np.broadcast_to(truth[None, ..., None] * own, (2, h, w, 3)).astype(np.float32)
     share = np.ones((2, h, w), np.float32)
-    normal = np.broadcast_to(np.float32([0, 1, 0]), (h, w, 3))
+    normal = np.broadcast_to(np.array([0, 1, 0], np.float32), (h, w, 3))
     x, z = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     position = np.stack([x, np.zeros_like(x), z], -1)
     flat = GBuffer(np.full((h, w), 50, np.float32), normal, position, np.ones((h, w), np.int32), np.zeros((h, w, 2)))
