@@ -504,12 +504,17 @@ def mesh_shadow_test(mesh: Mesh, *, start: float) -> ShadowTest:
 # --- the panorama --------------------------------------------------------------------------------------------------
 
 
-def unprojected(views: Iterable[View], centre: Array, hw: tuple[int, int], stride_px: int = 2) -> tuple[Array, Array]:
-    """What the views show as seen from ``centre``: (H, W, 3) radiance and (H, W) coverage in [0, 1]."""
+def unprojected(
+    views: Iterable[View], centre: Array, hw: tuple[int, int], stride_px: int = 2, *, solid: float | None = None
+) -> tuple[Array, Array]:
+    """What the views show as seen from ``centre``: (H, W, 3) radiance and (H, W) coverage in [0, 1].
+
+    Pixels of unknown depth count as far away; with ``solid``, only pixels of at least that confidence count at all.
+    """
     mass = np.zeros(hw[0] * hw[1])
     total = np.zeros((hw[0] * hw[1], 3))
     for view in views:
-        cell, radiance = _cells(view, centre, hw, stride_px)
+        cell, radiance = _cells(view, centre, hw, stride_px, solid)
         mass += np.bincount(cell, minlength=len(mass))
         for channel in range(3):
             total[:, channel] += np.bincount(cell, radiance[:, channel], minlength=len(mass))
@@ -523,17 +528,22 @@ def unprojected(views: Iterable[View], centre: Array, hw: tuple[int, int], strid
     return blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-6), coverage
 
 
-def _cells(view: View, centre: Array, hw: tuple[int, int], stride_px: int) -> tuple[Array, Array]:
+def _cells(
+    view: View, centre: Array, hw: tuple[int, int], stride_px: int, solid: float | None
+) -> tuple[Array, Array]:
     """Lat-long cell (N,) and radiance (N, 3) of a view's pixels."""
-    rays = view.camera.rays_from_px(pixel_centres(view.camera.wh)[::stride_px, ::stride_px]).reshape(-1, 3)
-    radiance = view.linear[::stride_px, ::stride_px].reshape(-1, 3).astype(np.float64)
+    part = np.s_[::stride_px, ::stride_px]
+    rays = view.camera.rays_from_px(pixel_centres(view.camera.wh)[part]).reshape(-1, 3)
+    radiance = view.linear[part].reshape(-1, 3).astype(np.float64)
     rotation, translation = view.camera_from_world[:3, :3], view.camera_from_world[:3, 3]
     towards = rays @ rotation
+    keep = np.full(len(rays), solid is None)
     if view.depth is not None:
-        z = view.depth.depth[::stride_px, ::stride_px].reshape(-1)
-        # Unknown depth is far away: the direction alone counts.
+        z = view.depth.depth[part].reshape(-1)
         towards = np.where((z > 0)[:, None], (rays * z[:, None] - translation) @ rotation - centre, towards)
-    uv = uv_from_direction(towards)
+        if solid is not None:
+            keep = (z > 0) & (view.depth.confidence[part].reshape(-1) >= solid)
+    uv = uv_from_direction(towards[keep])
     column = np.minimum((uv[:, 0] * hw[1]).astype(np.int64), hw[1] - 1)
     row = np.minimum((uv[:, 1] * hw[0]).astype(np.int64), hw[0] - 1)
-    return row * hw[1] + column, radiance
+    return row * hw[1] + column, radiance[keep]

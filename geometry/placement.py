@@ -12,6 +12,7 @@ from geometry.scene import Placement, Plane
 
 Array = np.ndarray
 UP = np.array([0.0, 1.0, 0.0])
+AGREE = np.radians(2.5)  # a patch of surface is seldom measured better than this
 LEVEL = np.radians(8.0)  # a solve's gravity is seldom better than this; a surface measured on its own is
 SNAP = np.radians(15.0)
 
@@ -19,11 +20,14 @@ SNAP = np.radians(15.0)
 def upright(support: Plane) -> Num[Array, "3"]:
     """The object's up.
 
-    A surface within 8 degrees of level *is* level, and its normal is gravity more exactly than the solve knows it: the
-    object stands flat. Up to 15 degrees it is a slope to stand upright on; beyond, up is the surface's normal.
+    Gravity, where surface and gravity agree within 2.5 degrees. A surface up to 8 degrees off is taken for level all
+    the same, and for a better witness of gravity than the solve: the object stands flat. Up to 15 degrees it is a slope
+    to stand upright on; beyond, up is the surface's normal.
     """
     level = float(support.normal @ UP)
-    return UP if np.cos(SNAP) < level <= np.cos(LEVEL) else support.normal
+    is_flat = level > np.cos(AGREE)
+    is_slope = np.cos(SNAP) < level <= np.cos(LEVEL)
+    return UP if is_flat or is_slope else support.normal
 
 
 def orientation(

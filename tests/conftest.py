@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from jaxtyping import install_import_hook
 
+from tests import shape_checker
+
 # Before anything imports these modules; the others state their shapes in docstrings.
 install_import_hook(
     [
@@ -15,5 +17,5 @@ install_import_hook(
         "geometry.reconstruct.anchor",
         "geometry.reconstruct.triangulate",
     ],
-    "tests.shape_checker.checked",
+    f"{shape_checker.__name__}.checked",
 )

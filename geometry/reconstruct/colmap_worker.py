@@ -85,7 +85,7 @@ def run(request: Request) -> Result:
     pycolmap.set_random_seed(request.seed)
     out = Path(request.out)
     out.mkdir(parents=True, exist_ok=True)
-    seen = _load(request) if request.tracks else _sift(request)
+    seen = _load(request.tracks) if request.tracks else _sift(request)
     attempts: list[str] = []
     sparse = _spread_tracks(seen.where(np.isin(seen.frame, request.keyframes)), request.wh, POINTS_PER_KEYFRAME)
     best, method = _map_keyframes(request, sparse, attempts)
@@ -98,14 +98,17 @@ def run(request: Request) -> Result:
 # --- observations ------------------------------------------------------------------------------------------------
 
 
-def _load(request: Request) -> Observations:
-    with np.load(request.tracks) as data:
+def _load(path: str) -> Observations:
+    with np.load(path) as data:
         return Observations(data["frame"], data["track"], data["xy"]).relabelled(3)
 
 
 def _sift(request: Request) -> Observations:
     """SIFT features of all frames, matched to the next ones, chained to tracks over pairs."""
+    if request.images is None:
+        raise ValueError("request: expected tracks or images, got neither")
     database = Path(request.out) / "sift.db"
+    database.unlink(missing_ok=True)
     reader = pycolmap.ImageReaderOptions(camera_model="SIMPLE_RADIAL")
     extraction = pycolmap.FeatureExtractionOptions()
     extraction.max_image_size = max(request.wh)
@@ -132,7 +135,8 @@ def _chained(keypoints: dict, pairs: list, index: dict[int, int]) -> Observation
     start, total = {}, 0
     for image, xy in keypoints.items():
         start[image], total = total, total + len(xy)
-    links = [np.stack([start[a] + m[:, 0].astype(int), start[b] + m[:, 1].astype(int)]) for (a, b), m in pairs if len(m)]
+    found = [(a, b, m.astype(int)) for (a, b), m in pairs if len(m)]
+    links = [np.stack([start[a] + m[:, 0], start[b] + m[:, 1]]) for a, b, m in found]
     row, column = np.concatenate(links, 1) if links else np.zeros((2, 0), int)
     _, track = connected_components(coo_matrix((np.ones(len(row)), (row, column)), (total, total)), directed=False)
     frame = np.concatenate([np.full(len(xy), index[image]) for image, xy in keypoints.items()])
@@ -226,7 +230,8 @@ def _fill_database(path: Path, request: Request, seen: Observations, focal: floa
             db.write_frame(frame, use_frame_id=True)
             db.write_keypoints(i + 1, seen.xy[part].astype(np.float32))
         for i, j in _key_pairs(seen, parts):
-            _, a, b = np.intersect1d(seen.track[parts[i]], seen.track[parts[j]], assume_unique=True, return_indices=True)
+            ids_a, ids_b = seen.track[parts[i]], seen.track[parts[j]]
+            _, a, b = np.intersect1d(ids_a, ids_b, assume_unique=True, return_indices=True)
             matches = np.stack([a, b], -1).astype(np.uint32)
             geometry = pycolmap.estimate_two_view_geometry(
                 camera, seen.xy[parts[i]], camera, seen.xy[parts[j]], matches, options
@@ -446,7 +451,8 @@ def _write(model: pycolmap.Reconstruction, method: str, attempts: tuple[str, ...
              obs_index=seen.frame, obs_point=seen.track, obs_xy=seen.xy)
     camera = model.cameras[1]
     return Result(True, method, float(camera.mean_focal_length()), _opencv_distortion(camera), len(images),
-                  len(xyz), float(model.compute_mean_reprojection_error()), float(np.rad2deg(np.median(angle))), attempts)
+                  len(xyz), float(model.compute_mean_reprojection_error()), float(np.rad2deg(np.median(angle))),
+                  attempts)
 
 
 def _opencv_distortion(camera: pycolmap.Camera) -> tuple[float, float, float, float, float]:

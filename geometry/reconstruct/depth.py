@@ -1,9 +1,14 @@
 """Dense depth of a static scene from known cameras; needs no weights.
 
-Inverse depth ``q = 1 / z`` throughout. For each frame: dense flow to a few frames at useful baselines is triangulated
-and fused robustly (``triangulate_views``); depth edges, which flow blurs, are snapped to the picture by trying the
-nearer and the farther neighbour's depth photometrically (``snap_edges``); what nothing supports is filled along the
-picture's edges. A second pass keeps what other frames confirm and takes the median over them.
+Inverse depth ``q = 1 / z`` throughout. For each frame:
+
+1. dense flow to a few frames at useful baselines is triangulated and fused robustly (``triangulate_views``);
+2. a plane sweep at half size (``sweep_planes``) sees what flow drags along: thin, near and fast things;
+3. where the two agree, and at sparse points, a plane is fitted around every pixel along the picture's regions
+   (``fill_planar``);
+4. each pixel chooses among all these and the nearer and farther depths beside it, by what the pictures say
+   (``snap_edges``): depth edges land on the picture's;
+5. a second pass keeps what other frames confirm and takes the median over them.
 
 All of it on the undistorted (pinhole) working raster, delivered on the lens's raster. Results do not depend on the
 number of threads: dense flow, whose blocks follow the thread count, is run on one thread per flow.
@@ -16,7 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +47,8 @@ class DepthSettings:
     flow_noise_px: float = 0.15
     texture_levels: float = 2.0  # grey levels per px along the epipolar line where depth counts as half seen
     snap_radii_px: tuple[int, ...] = (3, 7)
-    sweep_planes: int = 64  # at half size
+    sweep_planes: int = 40  # at half size
+    sweep_views_per_side: int = 2  # the farthest in time: wide baselines tell planes apart
     sweep_radius_px: int = 3  # of the support there
     min_support: float = 0.12  # below, a pixel takes its neighbours' depth
     confirm_share: float = 0.02
@@ -91,8 +99,7 @@ class DepthSolver:
         good = (points.error_px < 1.5) & np.isfinite(points.xyz).all(1)
         self.points = points.xyz[good]
         self._warps: dict[Camera, LensWarp] = {}
-        self._pictures = _Cache(self.settings.cached_bytes // 4)
-        self._flows = _Cache(self.settings.cached_bytes)
+        self._pictures = _Cache(self.settings.cached_bytes // 2)
         self._raws = _Cache(self.settings.cached_bytes // 2)
         self._median_depth = self._depth_scale()
 
@@ -152,23 +159,11 @@ class DepthSolver:
     def grey(self, frame: int) -> Array:
         return self._pictures.get((frame, "grey"), lambda: cv2.cvtColor(self.picture(frame), cv2.COLOR_RGB2GRAY))
 
-    def _flow_pairs(self, frame: int, sources: Sequence[int]) -> list[tuple[Array, Array]]:
-        """Flow to each source and back; each direction is computed once and kept as half floats."""
-        wanted = [(a, b) for s in sources for a, b in ((frame, s), (s, frame))]
-        missing = [pair for pair in wanted if pair not in self._flows]
-        greys = {n: self.grey(n) for pair in missing for n in pair}
+    def _flows(self, frame: int, sources: Sequence[int]) -> list[Array]:
+        """Dense flow ``source_from_frame`` (H, W, 2) for each source."""
+        blurred = {n: cv2.GaussianBlur(self.grey(n), (0, 0), self.settings.flow_blur_px) for n in (frame, *sources)}
         with _one_opencv_thread(), ThreadPoolExecutor(2) as pool:
-            smooth = {n: cv2.GaussianBlur(grey, (0, 0), self.settings.flow_blur_px) for n, grey in greys.items()}
-            found = list(pool.map(lambda pair: _dense_flow(smooth[pair[0]], smooth[pair[1]]), missing))
-        fresh = dict(zip(missing, found, strict=True))
-        for pair, flow in fresh.items():
-            self._flows.put(pair, flow)
-        out = []
-        for s in sources:
-            there = fresh.get((frame, s), self._flows.peek((frame, s)))
-            back = fresh.get((s, frame), self._flows.peek((s, frame)))
-            out.append((there.astype(np.float32), back.astype(np.float32)))
-        return out
+            return list(pool.map(lambda n: _dense_flow(blurred[frame], blurred[n]), sources))
 
     # -- pass one
 
@@ -180,14 +175,16 @@ class DepthSolver:
         # Grain would wall every pixel in, and a wide tolerance for it would leak over real edges: take the grain out.
         guide = cv2.bilateralFilter(self.picture(frame), 7, 30, 3)
         grey = self.grey(frame)
-        flows = self._flow_pairs(frame, sources)
+        flows = self._flows(frame, sources)
         seen = triangulate_views(grey, pairs, flows, 1 / self._median_depth, s)
         sides = ([k for k, n in enumerate(sources) if n < frame], [k for k, n in enumerate(sources) if n > frame])
         pictures = [self.grey(n) for n in sources]
-        swept = sweep_planes(grey, pictures, pairs, sides, *self._q_range(frame), s)
+        farthest = (sides[0][: s.sweep_views_per_side], sides[1][-s.sweep_views_per_side :])
+        swept = sweep_planes(grey, pictures, pairs, farthest, *self._q_range(frame), s)
         # Beside an occluder flow is dragged along; two ways that agree are right, one alone hardly spreads.
         agree = np.abs(seen.q - swept) < 0.04 * swept
-        prior = self._filled(guide, seen.q, np.where(agree, np.maximum(seen.weight, 0.3 * seen.texture), 0.02 * seen.weight), frame)
+        spreading = np.where(agree, np.maximum(seen.weight, 0.3 * seen.texture), 0.02 * seen.weight)
+        prior = self._filled(guide, seen.q, spreading, frame)
         snapped = snap_edges(grey, pictures, pairs, sides, np.where(seen.weight > 0, seen.q, prior), (prior, swept), s)
         by_flow = seen.weight * (np.abs(snapped.q - seen.q) < 0.02 * snapped.q)
         by_sweep = 0.6 * seen.texture * (np.abs(snapped.q - swept) < 0.03 * snapped.q)
@@ -230,13 +227,13 @@ class DepthSolver:
     def fused(self, frame: int, raw: Callable[[int], RawDepth]) -> DepthMap:
         """Median over what other frames confirm, on the lens's raster; ``raw`` gives the first pass of any frame."""
         s = self.settings
-        own = self._raws.get(frame, lambda: raw(frame))
+        own = self._raws.get(frame, partial(raw, frame))
         near = [self.cameras.frames[i] for i in (self.cameras.index(frame) + d for d in (-2, -1, 1, 2))
                 if 0 <= i < len(self.cameras)]
         others = sorted(set(self.sources(frame)) | set(near))
         stack, votes, seen = [own.q], np.zeros_like(own.q), np.zeros_like(own.q)
         for other in others:
-            theirs = self._raws.get(other, lambda other=other: raw(other))
+            theirs = self._raws.get(other, partial(raw, other))
             pair = self._pair(frame, other)
             sampled = pair.sample(theirs.q, own.q, interpolation=cv2.INTER_NEAREST)
             trust = pair.sample(theirs.confidence, own.q)
@@ -251,7 +248,7 @@ class DepthSolver:
         with np.errstate(all="ignore"):
             q = _nan_median(np.stack(stack))
         agreement = np.clip((votes - 0.5) / np.clip(0.5 * seen, 1.0, 3.0), 0, 1)
-        confidence = np.sqrt(own.confidence * agreement)
+        confidence = np.sqrt(own.confidence * agreement) * _away_from_edges(q)
         return self._delivered(frame, q, confidence)
 
     def _delivered(self, frame: int, q: Array, confidence: Array) -> DepthMap:
@@ -308,14 +305,11 @@ class FusedViews:
 
 
 def triangulate_views(
-    grey: Array, pairs: Sequence[Pair], flows: Sequence[tuple[Array, Array]], typical_q: float, s: DepthSettings
+    grey: Array, pairs: Sequence[Pair], flows: Sequence[Array], typical_q: float, s: DepthSettings
 ) -> FusedViews:
     """Robust inverse-variance mean over the views of what flow triangulates to."""
-    views = [pair.triangulate(there) for pair, (there, _) in zip(pairs, flows, strict=True)]
-    weights = [
-        _view_weight(view, _forward_backward(there, back), there, s)
-        for view, (there, back) in zip(views, flows, strict=True)
-    ]
+    views = [pair.triangulate(flow) for pair, flow in zip(pairs, flows, strict=True)]
+    weights = [_view_weight(view, flow, s) for view, flow in zip(views, flows, strict=True)]
     qs, ws = np.stack([view.q for view in views]), np.stack(weights)
     ws *= (qs > 0.02 * typical_q) & (qs < 50 * typical_q)
     q = _weighted_median(qs, ws)
@@ -334,24 +328,16 @@ def triangulate_views(
     # White noise of unit deviation leaves a mean square of 0.021: what grain makes is no texture.
     real = np.maximum(texture - 0.021 * grain_level(grey) ** 2, 0)
     credible = real / (real + 0.25 * s.texture_levels**2)
-    return FusedViews(q.astype(np.float32), (np.clip(1 - 10 * relative, 0, 1) * seen).astype(np.float32), seen, credible)
+    weight = np.clip(1 - 10 * relative, 0, 1) * seen
+    return FusedViews(q.astype(np.float32), weight.astype(np.float32), seen, credible)
 
 
-def _view_weight(view: Triangulation, closing_px: Array, flow: Array, s: DepthSettings) -> Array:
-    """Inverse variance of one view's q; nearly 0 where the match is wrong, hidden, outside, or on something mobile."""
+def _view_weight(view: Triangulation, flow: Array, s: DepthSettings) -> Array:
+    """Inverse variance of one view's q; nearly 0 where the match is wrong, outside, or on something mobile."""
     h, w = flow.shape[:2]
     x, y = flow[..., 0] + np.arange(w, dtype=np.float32), flow[..., 1] + np.arange(h, dtype=np.float32)[:, None]
     inside = (x >= 0) & (y >= 0) & (x <= w - 1) & (y <= h - 1)
-    trust = np.exp(-(view.across_px**2) - (closing_px / 1.5) ** 2)
-    return inside * trust * (view.px_per_q / s.flow_noise_px) ** 2
-
-
-def _forward_backward(there: Array, back: Array) -> Array:
-    h, w = there.shape[:2]
-    x = there[..., 0] + np.arange(w, dtype=np.float32)
-    y = there[..., 1] + np.arange(h, dtype=np.float32)[:, None]
-    returned = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1e3)
-    return np.hypot(there[..., 0] + returned[..., 0], there[..., 1] + returned[..., 1])
+    return inside * np.exp(-(view.across_px**2)) * (view.px_per_q / s.flow_noise_px) ** 2
 
 
 def _texture_along_lines(grey: Array, views: Sequence[Triangulation]) -> Array:
@@ -392,9 +378,9 @@ def fill_planar(smooth: Callable[[Array], Array], q: Array, weight: Array) -> Ar
         xq, yq = xq - mx * mq, yq - my * mq
         determinant = np.maximum(xx * yy - xy * xy, ridge * ridge)
         slope_x, slope_y = (yy * xq - xy * yq) / determinant, (xx * yq - xy * xq) / determinant
-        # No farther out than twice the support: a slope is known only there.
-        dx, dy = (np.clip(v, -2 * np.sqrt(s), 2 * np.sqrt(s)) for v, s in ((x - mx, xx), (y - my, yy)))
-        fit = mq + slope_x * dx + slope_y * dy
+        # Little farther out than the support: a slope is known only there.
+        dx, dy = (np.clip(v, -1.5 * np.sqrt(s), 1.5 * np.sqrt(s)) for v, s in ((x - mx, xx), (y - my, yy)))
+        fit = np.clip(mq + slope_x * dx + slope_y * dy, 0.75 * mq, 1.35 * mq)
     return fit
 
 
@@ -412,7 +398,6 @@ def sweep_planes(
     reference = _appearance(small)
     looks = [_appearance(cv2.resize(p, half, interpolation=cv2.INTER_AREA)) for p in pictures]
     halved = [pair.resized(half) for pair in pairs]
-    noise = GRAIN_COST * grain_level(small)
     qs = np.linspace(low, high, s.sweep_planes).astype(np.float32)
 
     def cost_of(q: float) -> Array:
@@ -458,12 +443,9 @@ def snap_edges(
         # Its own depth wins ties, and a change must pay: else noise speckles what is flat.
         return cost + np.float32(0.0 if number == 0 else 0.6)
 
-    best_cost, best_q = None, q
+    best_cost, best_q = np.full(q.shape, np.inf, np.float32), q
     with ThreadPoolExecutor(2) as pool:
         for candidate, cost in zip(candidates, pool.map(cost_of, range(len(candidates))), strict=True):
-            if best_cost is None:
-                best_cost = cost
-                continue
             better = cost < best_cost
             best_cost, best_q = np.where(better, cost, best_cost), np.where(better, candidate, best_q)
     snapped = cv2.medianBlur(best_q.astype(np.float32), 5)
@@ -497,7 +479,7 @@ def _photometric(
         total = np.zeros(q.shape, np.float32)
         for k in side:
             seen = pairs[k].sample(looks[k], q, border=1e4)
-            total += cv2.min(cv2.transform(cv2.absdiff(seen, reference), SUM), limit)
+            total += np.minimum(cv2.transform(cv2.absdiff(seen, reference), SUM), np.float32(limit))
         costs.append(total / len(side))
     return costs[0] if len(costs) == 1 else np.minimum(costs[0], costs[1])
 
@@ -506,7 +488,7 @@ def _photometric(
 
 
 def _spread_baselines(usable: list[int], baseline: Array, wanted: tuple[float, float], count: int) -> list[int]:
-    """Up to ``count`` of ``usable`` (nearest in time first) whose baselines are spread geometrically over ``wanted``."""
+    """Up to ``count`` of ``usable`` (nearest in time first), baselines spread geometrically over ``wanted``."""
     if not usable:
         return []
     chosen: list[int] = []
@@ -518,8 +500,8 @@ def _spread_baselines(usable: list[int], baseline: Array, wanted: tuple[float, f
 
 
 def _dense_flow(a: Array, b: Array) -> Array:
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(a, b, None)
-    return flow.astype(np.float16) if np.abs(flow).max() < 1000 else flow
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return dis.calc(a, b, np.zeros((*a.shape, 2), np.float32))
 
 
 def _weighted_median(values: Array, weights: Array) -> Array:
@@ -530,6 +512,13 @@ def _weighted_median(values: Array, weights: Array) -> Array:
     index = (cumulated < 0.5 * cumulated[-1]).sum(0)
     index = np.minimum(index, len(values) - 1)
     return np.take_along_axis(values, index[None], 0)[0] * (cumulated[-1] > 0)
+
+
+def _away_from_edges(q: Array) -> Array:
+    """Factor below 1 within two pixels of a depth edge: which side such a pixel belongs to is a toss-up."""
+    kernel = np.ones((5, 5), np.uint8)
+    jump = cv2.dilate(q, kernel) - cv2.erode(q, kernel)
+    return np.where(jump > 0.1 * q, np.float32(0.5), np.float32(1))
 
 
 def _nan_median(stack: Array) -> Array:
@@ -554,26 +543,20 @@ class _Cache:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit, self.held = limit_bytes, 0
-        self.items: OrderedDict[object, object] = OrderedDict()
+        self.items: OrderedDict[object, Any] = OrderedDict()
 
-    def __contains__(self, key: object) -> bool:
-        return key in self.items
-
-    def get(self, key: object, make: Callable[[], object]):
+    def get(self, key: object, make: Callable[[], Any]) -> Any:
         if key not in self.items:
             self.put(key, make())
         self.items.move_to_end(key)
         return self.items[key]
 
-    def peek(self, key: object):
-        return self.items.get(key)
-
-    def put(self, key: object, value: object) -> None:
+    def put(self, key: object, value: Any) -> None:
         self.items[key] = value
         self.held += _bytes_of(value)
         while self.held > self.limit and len(self.items) > 1:
             self.held -= _bytes_of(self.items.popitem(last=False)[1])
 
 
-def _bytes_of(value: object) -> int:
+def _bytes_of(value: Any) -> int:
     return value.q.nbytes + value.confidence.nbytes if isinstance(value, RawDepth) else value.nbytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,7 +47,7 @@ def fuse_mesh(
         return None
     core = o3d.core
     grid = o3d.t.geometry.VoxelBlockGrid(
-        ("tsdf", "weight"), (core.float32, core.float32), ((1), (1)), voxel_size=typical / s.voxels_across,
+        ("tsdf", "weight"), (core.float32, core.float32), ((1,), (1,)), voxel_size=typical / s.voxels_across,
         block_resolution=16, block_count=20_000, device=core.Device("CPU:0"),
     )
     far = s.far_share * typical
@@ -86,7 +87,7 @@ def _confident(depth: DepthSource, frame: int, warp: LensWarp, min_confidence: f
     return np.ascontiguousarray(z)
 
 
-def _cleaned(surface: object, s: FusionSettings) -> Mesh | None:
+def _cleaned(surface: Any, s: FusionSettings) -> Mesh | None:
     """Without islands and beyond-need detail; None for an empty surface."""
     if len(surface.triangles) == 0:
         return None

@@ -29,7 +29,8 @@ def scale_from_distance(a_world: Array, b_world: Array, metres: float) -> float:
 def scale_from_camera_height(cameras: CameraPath, ground: Plane | None, height_m: float) -> float:
     """Factor that puts the cameras' median height over ``ground`` at ``height_m`` metres."""
     if ground is None:
-        raise DistanceNotSeen("no ground was found under the camera", "Give a known distance between two points instead")
+        raise DistanceNotSeen("no ground was found under the camera",
+                              "Give a known distance between two points instead")
     height = float(np.median(ground.distance(cameras.centres)))
     if not height > 1e-9:
         raise DistanceNotSeen("the camera does not stand above the ground that was found",

@@ -1,4 +1,4 @@
-"""Cameras and sparse points of a clip with parallax: tracks, kind of shot, structure from motion, gate, upright world."""
+"""Cameras and sparse points of a clip with parallax: tracks, kind of shot, structure from motion, gate, upright."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def solve_cameras(
         reasons.append(f"{source}: {reason}")
     raise SolveFailed(
         "the camera's path could not be solved (" + "; ".join(reasons) + ")",
-        "Give the focal length, use a part of the clip with a steadier, slower, longer move and less that moves by itself",
+        "Give the focal length, or use a part of the clip with a steadier, slower, longer move and fewer movers",
     )
 
 
@@ -185,7 +185,8 @@ def _gate_reason(result: dict, frames: int, side_px: int, gate: Gate) -> str | N
 
 
 def _read(
-    folder: Path, result: dict, source: str, numbers: tuple[int, ...], wh: tuple[int, int], shot: ShotAnalysis, seed: int
+    folder: Path, result: dict, source: str, numbers: tuple[int, ...], wh: tuple[int, int], shot: ShotAnalysis,
+    seed: int,
 ) -> CameraSolve:
     with np.load(folder / "cameras.npz") as data:
         index, poses = data["index"], data["camera_from_world"]

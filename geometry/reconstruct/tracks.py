@@ -135,19 +135,17 @@ class _Tracker:
 
     def step(self, grey: Array) -> tuple[Array, Array]:
         if self.previous is not None and len(self.ids):
-            self._follow(grey)
+            self._follow(self.previous, grey)
         self._seed(grey)
         self.previous = grey
         return self.ids.copy(), self.xy + np.float32(0.5)
 
-    def _follow(self, grey: Array) -> None:
+    def _follow(self, previous: Array, grey: Array) -> None:
         s = self.settings
-        options = {"winSize": (s.window_px, s.window_px), "maxLevel": s.levels,
-                   "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01)}
-        ahead, ok, _ = cv2.calcOpticalFlowPyrLK(self.previous, grey, self.xy, None, **options)
-        back, ok_back, _ = cv2.calcOpticalFlowPyrLK(grey, self.previous, ahead, None, **options)
+        ahead, ok = _lucas_kanade(previous, grey, self.xy, s)
+        back, ok_back = _lucas_kanade(grey, previous, ahead, s)
         closed = np.linalg.norm(back - self.xy, axis=1) < s.forward_backward_px
-        self._filter((ok[:, 0] > 0) & (ok_back[:, 0] > 0) & closed, ahead)
+        self._filter(ok & ok_back & closed, ahead)
         xy, affine, correlation = self.patches.align(grey, self.xy, self.affine, s.iterations)
         moved = np.linalg.norm(xy - self.xy, axis=1)
         stretch = np.linalg.svd(affine, compute_uv=False) if len(affine) else np.ones((0, 2))
@@ -180,6 +178,15 @@ class _Tracker:
         self.xy = np.concatenate([self.xy, xy])
         self.affine = np.concatenate([self.affine, np.tile(np.eye(2, dtype=np.float32), (len(xy), 1, 1))])
         self.patches = self.patches.joined(_Patches.cut(grey, xy, s.patch_radius_px))
+
+
+def _lucas_kanade(a: Array, b: Array, xy: Array, s: TrackSettings) -> tuple[Array, Array]:
+    """(N, 2) float32 positions in ``b``, and whether each was found."""
+    found, ok, _ = cv2.calcOpticalFlowPyrLK(
+        a, b, xy, np.zeros_like(xy), winSize=(s.window_px, s.window_px), maxLevel=s.levels,
+        criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01),
+    )
+    return found, ok[:, 0] > 0
 
 
 def _corners(grey: Array, free: Array, cell: int) -> Array:
@@ -250,8 +257,10 @@ class _Patches:
         return _Patches(self.values[keep], self.steepest[keep], self.solver[keep], self.grid)
 
     def joined(self, other: _Patches) -> _Patches:
-        pairs = ((self.values, other.values), (self.steepest, other.steepest), (self.solver, other.solver))
-        return _Patches(*(np.concatenate(pair) for pair in pairs), self.grid)
+        return _Patches(
+            np.concatenate([self.values, other.values]), np.concatenate([self.steepest, other.steepest]),
+            np.concatenate([self.solver, other.solver]), self.grid,
+        )
 
     def align(self, grey: Array, xy: Array, affine: Array, iterations: int) -> tuple[Array, Array, Array]:
         """Refine (N, 2) positions and (N, 2, 2) affine parts; also the correlation (N,) that was reached."""
@@ -261,8 +270,8 @@ class _Patches:
         correlation = np.zeros(len(xy), np.float32)
         image = grey.astype(np.float32)
         for step in range(iterations + 1):
-            at = xy[:, None] + self.grid @ np.swapaxes(affine, 1, 2)
-            seen = cv2.remap(image, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            at = (xy[:, None] + self.grid @ np.swapaxes(affine, 1, 2)).astype(np.float32)
+            seen = cv2.remap(image, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             seen, _ = _normalised(seen)
             correlation = (seen * self.values).sum(1)
             if step == iterations:

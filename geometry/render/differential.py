@@ -161,7 +161,7 @@ class _RatioTask:
             return self._traced(view, crop)
         wh = max(round(width / shrink), 1), max(round(height / shrink), 1)
         far = self._traced(View(_camera_of_crop(view, crop).scaled(wh), view.camera_from_world), (0, 0, *wh))
-        ratio = 1 + cv2.resize(far - 1, (width, height), interpolation=cv2.INTER_LINEAR)
+        ratio: Array = 1 + cv2.resize(far - 1, (width, height), interpolation=cv2.INTER_LINEAR)
         near = None if box is None else _intersection(_grown(box, NEAR_SHARE), crop)
         if near is not None:
             fine, weight = self._traced(view, near), _feather(near, crop)

@@ -174,17 +174,17 @@ def _light(
 ) -> Artifact:
     scene, lighting = solved.scene, request.lighting
     frame = placed.placement.frame
+    scene_inputs = {"cameras": solved.cameras, "depth": solved.depth, "mesh": solved.mesh, "scale": repr(solved.scale)}
     if lighting.hdri:
         yaw = view_yaw(scene.cameras.pose(frame)) + np.radians(lighting.hdri_yaw_deg)
         return context.stage(
-            given_light, label="light", weight=0.02, config=GivenLight(float(yaw), lighting.exposure_ev),
-            inputs={"hdri": hdri_digest}, hdri_path=lighting.hdri,
+            given_light, label="light", weight=0.02, config=GivenLight(float(yaw), lighting.exposure_ev, placed.middle),
+            inputs={"hdri": hdri_digest, **scene_inputs}, hdri_path=lighting.hdri, clip=clip, scene=scene,
         )
     return context.stage(
         estimated_light, label="estimate light", weight=0.02,
-        config=LightConfig(frame, request.seed, placed.middle, lighting.exposure_ev),
-        inputs={"cameras": solved.cameras, "depth": solved.depth, "scale": repr(solved.scale)},
-        clip=clip, scene=scene, anchor=placed.anchor, frames=[n for n in clip.numbers if n in scene.cameras],
+        config=LightConfig(frame, lighting.exposure_ev, placed.middle), inputs=scene_inputs,
+        clip=clip, scene=scene, anchor=placed.anchor,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from services.executors.preview import PreviewSpec
 from services.pipelines.context import Context
 from services.pipelines.requests import ReconstructRequest
 from tests.services.tiny_stages import first, second
@@ -47,7 +48,7 @@ def run(request: ReconstructRequest, context: Context) -> dict[str, object]:
     }
 
 
-def preview(scene_dir: str, clip: object, spec: PreviewRequest) -> np.ndarray:
+def preview(scene_dir: str, clip: object, spec: PreviewSpec) -> np.ndarray:
     if not (Path(scene_dir) / "alive").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     return np.full((30, spec.width_px or 40, 3), 200, np.uint8)

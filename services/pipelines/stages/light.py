@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from geometry.light import (
     given_environment,
     mesh_shadow_test,
     shading_samples,
+    unprojected,
     uv_from_direction,
 )
 from geometry.reconstruct.anchor import Anchor
@@ -34,23 +35,26 @@ from services.pipelines.context import Artifact, Report
 LIGHT = "light.exr"
 WHITE = 0.85  # albedo of the whitest common surfaces: paper, paint
 VIEWS = 12  # frames that the estimate looks at
+BELIEVED = 0.3  # confidence of depth that may hide the given picture
+CLIPPED = 0.95  # linear
+NEAR_HW = (128, 256)  # raster of what the clip shows around the object
 WIDTH_PX = 1024  # of a given picture, as traced: small suns stay sharp enough and start-up stays short
 
 
 @dataclass(frozen=True)
 class GivenLight:
-    """``view_yaw`` (radians) turns the picture's centre column into the view direction at the placing frame."""
+    """``yaw`` (radians) turns the picture's centre column into the view direction at the placing frame."""
 
     yaw: float
     exposure_ev: float
+    centre: tuple[float, float, float]  # the middle of the object, from where the surroundings are seen
 
 
 @dataclass(frozen=True)
 class LightConfig:
     frame: int
-    seed: int
-    centre: tuple[float, float, float]  # the middle of the object, from where the surroundings are seen
     exposure_ev: float
+    centre: tuple[float, float, float]
 
 
 def view_yaw(camera_from_world: np.ndarray) -> float:
@@ -59,39 +63,44 @@ def view_yaw(camera_from_world: np.ndarray) -> float:
     return float(np.arctan2(-forward[0], -forward[2]))
 
 
-def given_light(*, out: Path, config: GivenLight, report: Report, hdri_path: str, **_: Artifact) -> None:
-    """Writes ``light.exr`` from an artist's picture, turned into the world."""
+def given_light(
+    *, out: Path, config: GivenLight, report: Report, hdri_path: str, clip: FrameSource, scene: Scene4D, **_: Artifact
+) -> None:
+    """Writes ``light.exr`` from an artist's picture, turned into the world and seen from where the object stands.
+
+    What the clip shows to be in the way, walls say, hides the picture and shines as bright as the plate has it.
+    """
     picture = images.read_latlong(Path(hdri_path))
     if picture.shape[1] > WIDTH_PX:
         picture = cv2.resize(picture, (WIDTH_PX, WIDTH_PX // 2), interpolation=cv2.INTER_AREA)
-    given = given_environment(picture, config.yaw, config.exposure_ev)
-    _write(out, _in_world(given), {"kind": "given", "flagged": False})
+    far = _in_world(given_environment(picture, config.yaw, config.exposure_ev))
+    views = _views(clip, scene, report)
+    # Only where depth is believed: sky must not hide the artist's sky.
+    near, coverage = unprojected(views, np.array(config.centre), NEAR_HW, solid=BELIEVED)
+    h, w = far.shape[:2]
+    near, coverage = (cv2.resize(a, (w, h), interpolation=cv2.INTER_LINEAR) for a in (near, coverage))
+    # A lamp that the plate clips is brighter than the plate says.
+    near = np.where(near.max(-1, keepdims=True) > CLIPPED, np.maximum(near, far), near)
+    radiance = far + coverage[..., None] * (near - far)
+    about = {"kind": "given", "flagged": False, "hidden_share": float(coverage.mean())}
+    _write(out, radiance.astype(np.float32), about)
 
 
 def estimated_light(
-    *, out: Path, config: LightConfig, report: Report, clip: FrameSource, scene: Scene4D, anchor: Anchor,
-    frames: Sequence[int], **_: Artifact,
+    *, out: Path, config: LightConfig, report: Report, clip: FrameSource, scene: Scene4D, anchor: Anchor, **_: Artifact
 ) -> None:
     """Writes ``light.exr`` and ``light.json`` from the clip's own shading, shadows and surroundings."""
-    wh = scene.working_wh
-    picked = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, VIEWS).round().astype(int))]
     distance = float(np.linalg.norm(rigid.transform(scene.cameras.pose(config.frame), anchor.point)))
-    views: list[View] = []
-    samples: list[ShadingSamples] = []
-    for i, frame in enumerate(picked):
-        linear = cv2.resize(clip.linear(frame), wh, interpolation=cv2.INTER_AREA)
-        view = View(linear, scene.cameras.camera(frame), scene.cameras.pose(frame), scene.depth.read(frame))
-        views.append(view)
-        samples.append(shading_samples(view, anchor.support, tolerance=0.01 * distance, stride_px=8))
-        report(i + 1, len(picked) + 1)
-    joined = ShadingSamples.joined(samples)
+    views = list(_views(clip, scene, report))
+    joined = ShadingSamples.joined(
+        shading_samples(view, anchor.support, tolerance=0.01 * distance, stride_px=8) for view in views
+    )
     if not joined.on_support.any():
-        joined = _with_support_patch(joined, views[0], scene, anchor)
-    support_luminance = _support_luminance(joined)
+        joined = _with_support_patch(joined, views[0], anchor)
     test = None if scene.mesh is None else mesh_shadow_test(scene.mesh, start=0.03 * distance)
     estimate = estimate_light(
         joined, views=views, centre=np.array(config.centre), shadowed=test, support_normal=anchor.support.normal,
-        support_luminance=support_luminance,
+        support_luminance=_support_luminance(joined),
     )
     about = {
         "kind": "estimated",
@@ -101,6 +110,16 @@ def estimated_light(
         "support_albedo": estimate.support_albedo.tolist(),
     }
     _write(out, estimate.environment.radiance * np.float32(2.0**config.exposure_ev), about)
+
+
+def _views(clip: FrameSource, scene: Scene4D, report: Report) -> Iterator[View]:
+    """Frames all over the clip, linear on the working raster, with their depth."""
+    frames = [number for number in clip.numbers if number in scene.cameras]
+    picked = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, VIEWS).round().astype(int))]
+    for i, frame in enumerate(picked):
+        linear = cv2.resize(clip.linear(frame), scene.working_wh, interpolation=cv2.INTER_AREA)
+        yield View(linear, scene.cameras.camera(frame), scene.cameras.pose(frame), scene.depth.read(frame))
+        report(i + 1, len(picked))
 
 
 def _support_luminance(samples: ShadingSamples) -> float:
@@ -115,7 +134,7 @@ def _support_luminance(samples: ShadingSamples) -> float:
     return float(np.sqrt(GAUGE * told))
 
 
-def _with_support_patch(samples: ShadingSamples, view: View, scene: Scene4D, anchor: Anchor) -> ShadingSamples:
+def _with_support_patch(samples: ShadingSamples, view: View, anchor: Anchor) -> ShadingSamples:
     """The plate's mean around the anchor stands for a support whose depth nobody trusts."""
     px = view.camera.px_from_cam(rigid.transform(view.camera_from_world, anchor.point))
     w, h = view.camera.wh

@@ -1,0 +1,206 @@
+"""The whole insert job on a small rendered clip with known cameras: what a user gets, held against the truth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import metrics
+from examples.small_scene import camera_path, make_scene
+from examples.truth import HeroPlacement, place_hero, render_truth
+from geometry import frames as camera_files
+from geometry import rigid
+from services.artifacts.stages import JobContext
+from services.artifacts.store import Store
+from services.config import RenderSettings, Settings
+from services.errors import InvalidRequest, Unsolvable
+from services.media import exr, images
+from services.pipelines import insert, preview, reconstruct
+from services.pipelines.requests import (
+    Clip,
+    InsertedObject,
+    InsertRequest,
+    Lighting,
+    Matching,
+    ReconstructRequest,
+    SceneOptions,
+)
+
+WH, FRAMES = (320, 184), 8
+SEED = 3
+
+
+class Job:
+    """Runs pipelines over one store, as a worker does, and lays out what they deliver."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.store = root, Store(str(root / "store"), 2**33)
+
+    def run(self, request: InsertRequest | ReconstructRequest, name: str) -> tuple[Path, dict[str, float]]:
+        files: list[dict[str, Any]] = []
+        context = JobContext(
+            self.store, Settings(render=RenderSettings(spp=16)), lambda m: files.extend(m.get("files", ())),
+            lambda: False,
+        )
+        (insert if isinstance(request, InsertRequest) else reconstruct).run(request, context)
+        out = self.root / name
+        for file in files:
+            (out / file["path"]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.store.path(file["key"], file["file"]), out / file["path"])
+        return out, context.timings
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, HeroPlacement]:
+    folder = tmp_path_factory.mktemp("truth")
+    path = camera_path("arc", FRAMES, WH)
+    hero = place_hero(path, frame=0, yaw_deg=-20.0)
+    render_truth(make_scene(), path, path.frames, folder, with_object=hero, spp=16, seed=SEED)
+    return folder, hero
+
+
+def request_for(truth: tuple[Path, HeroPlacement], **changes: Any) -> InsertRequest:
+    folder, hero = truth
+    robot = InsertedObject(str(folder / "hero.glb"), hero.at_px, 0, height_px=hero.height_px, yaw_deg=hero.yaw_deg)
+    request = InsertRequest(
+        Clip(str(folder / "plate")), (robot,), SceneOptions(cameras_file=str(folder / "cameras.json")),
+        Lighting(str(folder / "sky.exr")), Matching(motion_blur=False), seed=SEED,
+    )
+    return replace(request, **changes)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return Job(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture(scope="module")
+def result(truth: tuple[Path, HeroPlacement], job: Job) -> Path:
+    return job.run(request_for(truth), "result")[0]
+
+
+def test_the_object_stands_where_it_was_put_in_every_frame(truth: tuple[Path, HeroPlacement], result: Path) -> None:
+    folder, hero = truth
+    true_path = camera_files.path_from_cameras_json(json.loads((folder / "cameras.json").read_text()))
+    solved = camera_files.path_from_cameras_json(json.loads((result / "cameras.json").read_text()))
+    placed = np.array(json.loads((result / "report.json").read_text())["objects"][0]["world_from_object"])
+    low, high = np.array([-0.1, 0.0, 0.0]), np.array([0.1, 0.5, 0.1])
+    for frame in true_path.frames:
+        there, here = (
+            p.camera(frame).px_from_cam(rigid.transform(p.pose(frame), rigid.transform(matrix, np.stack([low, high]))))
+            for p, matrix in ((true_path, hero.world_from_object), (solved, placed))
+        )
+        assert np.linalg.norm(there - here, axis=1).max() < 0.5
+
+
+def test_pixels_outside_the_effect_matte_keep_their_code_values(
+    truth: tuple[Path, HeroPlacement], result: Path
+) -> None:
+    for number in range(FRAMES):
+        plate = images.read_picture(truth[0] / "plate" / f"{number:04d}.png")
+        composite = images.read_picture(result / "composite" / f"{number:04d}.png")
+        effect = images.read_picture(result / "effect" / f"{number:04d}.png")[..., 0]
+        assert set(np.unique(effect)) <= {0, 255}
+        assert 0.02 < (effect == 255).mean() < 0.6
+        np.testing.assert_array_equal(composite[effect == 0], plate[effect == 0])
+
+
+def test_the_layers_add_up_to_the_composite(result: Path) -> None:
+    layers = {k: v.astype(np.float64) for k, v in exr.read_channels(result / "exr" / "0003.exr").items()}
+    for c in "RGB":
+        added = layers[f"plate.{c}"] * layers[f"ratio.{c}"] * (1 - layers["object.A"]) + layers[f"object.{c}"]
+        np.testing.assert_allclose(layers[c], added, atol=3e-3)  # of half floats
+    assert layers["id"].max() == 1
+    assert layers["depth.Z"].max() > 0
+
+
+def test_masks_and_picture_agree_with_the_true_render(truth: tuple[Path, HeroPlacement], result: Path) -> None:
+    overlap, error = [], []
+    for number in range(FRAMES):
+        name = f"{number:04d}.png"
+        visible = images.read_mask(truth[0] / "visible" / name)
+        overlap.append(metrics.iou(images.read_mask(result / "masks" / name) > 0.5, visible > 0.5))
+        true, got = (images.read_picture(p / "composite" / name) for p in (truth[0], result))
+        error.append(((true.astype(float) - got) ** 2)[visible > 0.9].mean())
+    assert np.mean(overlap) > 0.9
+    assert 10 * np.log10(255**2 / np.mean(error)) > 22
+    everything = [images.read_mask(result / "masks" / "hero" / f"{n:04d}.png") for n in range(FRAMES)]
+    np.testing.assert_array_equal(everything[2], images.read_mask(result / "masks" / "0002.png"))
+
+
+def test_everything_that_was_promised_is_there(result: Path) -> None:
+    for name in ("composite.mp4", "contact_sheet.png", "scene.usda", "mesh.ply", "preview.mp4", "colmap/cameras.txt",
+                 "depth/0000.exr", "confidence/0000.png"):
+        assert (result / name).stat().st_size > 0, name
+    report = json.loads((result / "report.json").read_text())
+    assert report["clip"]["frames"] == [0, FRAMES - 1]
+    assert report["light"]["kind"] == "given"
+    assert report["timings_s"]["render"] > 0
+
+
+def test_another_yaw_solves_nothing_twice(truth: tuple[Path, HeroPlacement], job: Job, result: Path) -> None:
+    before = request_for(truth)
+    turned = replace(before, objects=(replace(before.objects[0], yaw_deg=60.0),))
+    out, timings = job.run(turned, "turned")
+    for stage in ("read cameras", "estimate depth", "fuse mesh", "find surface", "light", "measure plate"):
+        assert timings[stage] == 0, stage
+    assert timings["render"] > 0
+    one, other = (images.read_picture(p / "composite" / "0000.png") for p in (result, out))
+    assert (one != other).any()
+
+
+def test_estimated_light_and_two_objects_that_share_a_floor(truth: tuple[Path, HeroPlacement], job: Job) -> None:
+    before = request_for(truth, lighting=Lighting())
+    robot = before.objects[0]
+    x, y = robot.at_px
+    second = replace(robot, at_px=(x + 45, y + 6), height_px=30.0)
+    out, _ = job.run(replace(before, objects=(robot, second)), "two")
+    masks = [images.read_mask(out / "masks" / name / "0000.png") > 0.5 for name in ("hero", "hero_2")]
+    assert masks[0].sum() > 3 * masks[1].sum() > 0
+    assert not (masks[0] & masks[1]).any()
+    assert json.loads((out / "report.json").read_text())["light"]["kind"] == "estimated"
+
+
+def test_a_delivered_scene_can_be_inserted_into_and_previewed(
+    truth: tuple[Path, HeroPlacement], job: Job, result: Path
+) -> None:
+    before = request_for(truth, scene=SceneOptions(scene_dir=str(result)))
+    out, _ = job.run(before, "from_scene")
+    one, other = (images.read_mask(p / "masks" / "0000.png") > 0.5 for p in (result, out))
+    assert metrics.iou(one, other) > 0.95
+    spec = preview.PreviewSpec(str(result), before.clip, before.objects[0], None, 320)
+    picture = preview.render(str(result), before.clip, spec)
+    plate = images.read_picture(truth[0] / "plate" / "0000.png")
+    assert picture.shape == (184, 320, 3)
+    assert metrics.iou(np.abs(picture.astype(int) - plate).max(-1) > 25, one) > 0.6
+
+
+def test_wishes_that_cannot_be_met_are_refused_by_field(truth: tuple[Path, HeroPlacement], job: Job) -> None:
+    good = request_for(truth)
+    robot = good.objects[0]
+    for field, objects in (
+        ("objects[0].at_px", replace(robot, at_px=(400.0, 10.0))),
+        ("objects[0].frame", replace(robot, frame=99)),
+        ("objects[0].attach", replace(robot, attach="mover")),
+        ("objects[0].path", replace(robot, path=str(truth[0] / "cameras.json"))),
+        ("objects[0].height_m", replace(robot, height_px=None, height_m=1.0)),
+    ):
+        with pytest.raises(InvalidRequest) as error:
+            job.run(replace(good, objects=(objects,)), "refused")
+        assert error.value.field == field
+    with pytest.raises(InvalidRequest, match="backend"):
+        job.run(replace(good, backend="wan_vace"), "refused")
+
+
+def test_a_still_camera_is_refused_with_a_hint(truth: tuple[Path, HeroPlacement], job: Job, tmp_path: Path) -> None:
+    for number in range(6):
+        shutil.copy(truth[0] / "plate" / "0000.png", tmp_path / f"{number:04d}.png")
+    with pytest.raises(Unsolvable, match="stands still") as error:
+        job.run(ReconstructRequest(Clip(str(tmp_path))), "still")
+    assert "sideways" in error.value.hint
