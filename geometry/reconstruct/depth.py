@@ -51,6 +51,7 @@ class DepthSettings:
     sweep_views_per_side: int = 2  # the farthest in time: wide baselines tell planes apart
     sweep_radius_px: int = 3  # of the support there
     min_support: float = 0.12  # below, a pixel takes its neighbours' depth
+    min_confidence: float = 0.1  # the same, after the second pass
     confirm_share: float = 0.02
     fill_lambda: float = 300.0
     fill_sigma: float = 3.0
@@ -172,8 +173,7 @@ class DepthSolver:
         s = self.settings
         sources = self.sources(frame)
         pairs = [self._pair(frame, other) for other in sources]
-        # Grain would wall every pixel in, and a wide tolerance for it would leak over real edges: take the grain out.
-        guide = cv2.bilateralFilter(self.picture(frame), 7, 30, 3)
+        guide = self._guide(frame)
         grey = self.grey(frame)
         flows = self._flows(frame, sources)
         seen = triangulate_views(grey, pairs, flows, 1 / self._median_depth, s)
@@ -208,6 +208,10 @@ class DepthSolver:
     def _pair(self, frame: int, other: int) -> Pair:
         return Pair.between(self.warp(frame).pinhole, self.cameras.pose(frame),
                             self.warp(other).pinhole, self.cameras.pose(other))
+
+    def _guide(self, frame: int) -> Array:
+        """Grain would wall every pixel in, and a wide tolerance for it would leak over real edges: it is taken out."""
+        return cv2.bilateralFilter(self.picture(frame), 7, 30, 3)
 
     def _filled(self, guide: Array, q: Array, weight: Array, frame: int) -> Array:
         """``q`` spread from where ``weight`` is, and from the sparse points, along the picture's smooth regions."""
@@ -249,7 +253,10 @@ class DepthSolver:
             q = _nan_median(np.stack(stack))
         agreement = np.clip((votes - 0.5) / np.clip(0.5 * seen, 1.0, 3.0), 0, 1)
         confidence = np.sqrt(own.confidence * agreement) * _away_from_edges(q)
-        return self._delivered(frame, q, confidence)
+        # What moves, or nothing confirms, takes what is around it: a steady guess instead of a flickering one.
+        doubtful = confidence < s.min_confidence
+        filled = self._filled(self._guide(frame), q, np.where(doubtful, 0, np.minimum(confidence, 0.3)), frame)
+        return self._delivered(frame, np.where(doubtful, filled, q), confidence)
 
     def _delivered(self, frame: int, q: Array, confidence: Array) -> DepthMap:
         warp = self.warp(frame)

@@ -46,8 +46,9 @@ def fuse_mesh(
     if typical is None:
         return None
     core = o3d.core
+    one = core.SizeVector([1])
     grid = o3d.t.geometry.VoxelBlockGrid(
-        ("tsdf", "weight"), (core.float32, core.float32), ((1,), (1,)), voxel_size=typical / s.voxels_across,
+        ("tsdf", "weight"), (core.float32, core.float32), (one, one), voxel_size=typical / s.voxels_across,
         block_resolution=16, block_count=20_000, device=core.Device("CPU:0"),
     )
     far = s.far_share * typical
@@ -56,7 +57,7 @@ def fuse_mesh(
         picture = o3d.t.geometry.Image(_confident(depth, frame, warp, s.min_confidence))
         k = warp.pinhole.k
         k[:2, 2] -= 0.5  # open3d counts pixel centres from 0
-        camera, pose = core.Tensor(k), core.Tensor(np.ascontiguousarray(cameras.pose(frame)))
+        camera, pose = core.Tensor.from_numpy(k), core.Tensor.from_numpy(np.ascontiguousarray(cameras.pose(frame)))
         blocks = grid.compute_unique_block_coordinates(picture, camera, pose, 1.0, far, TRUNCATION_VOXELS)
         grid.integrate(blocks, picture, camera, pose, 1.0, far, TRUNCATION_VOXELS)
         if progress is not None:

@@ -174,7 +174,9 @@ def _light(
 ) -> Artifact:
     scene, lighting = solved.scene, request.lighting
     frame = placed.placement.frame
-    scene_inputs = {"cameras": solved.cameras, "depth": solved.depth, "mesh": solved.mesh, "scale": repr(solved.scale)}
+    scene_inputs: dict[str, Artifact | str] = {
+        "cameras": solved.cameras, "depth": solved.depth, "mesh": solved.mesh, "scale": repr(solved.scale),
+    }
     if lighting.hdri:
         yaw = view_yaw(scene.cameras.pose(frame)) + np.radians(lighting.hdri_yaw_deg)
         return context.stage(
