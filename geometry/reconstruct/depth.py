@@ -51,7 +51,7 @@ class DepthSettings:
     sweep_views_per_side: int = 2  # the farthest in time: wide baselines tell planes apart
     sweep_radius_px: int = 3  # of the support there
     min_support: float = 0.12  # below, a pixel takes its neighbours' depth
-    min_confidence: float = 0.1  # the same, after the second pass
+    min_agreement: float = 0.1  # the same, after the second pass
     confirm_share: float = 0.02
     fill_lambda: float = 300.0
     fill_sigma: float = 3.0
@@ -254,8 +254,8 @@ class DepthSolver:
         agreement = np.clip((votes - 0.5) / np.clip(0.5 * seen, 1.0, 3.0), 0, 1)
         confidence = np.sqrt(own.confidence * agreement) * _away_from_edges(q)
         # What moves, or nothing confirms, takes what is around it: a steady guess instead of a flickering one.
-        doubtful = confidence < s.min_confidence
-        filled = self._filled(self._guide(frame), q, np.where(doubtful, 0, np.minimum(confidence, 0.3)), frame)
+        doubtful = agreement < s.min_agreement
+        filled = self._filled(self._guide(frame), q, np.where(doubtful, 0, np.minimum(agreement, 0.3)), frame)
         return self._delivered(frame, np.where(doubtful, filled, q), confidence)
 
     def _delivered(self, frame: int, q: Array, confidence: Array) -> DepthMap:
