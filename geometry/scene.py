@@ -93,11 +93,14 @@ class SparsePoints:
     xyz: Array  # (N, 3) float64 world
     error_px: Array  # (N,) mean reprojection error on the working raster
     track_length: Array  # (N,) number of frames
+    seen: Array | None = None  # (N, 2) first and last source frame that saw each; None = not known
 
     def __post_init__(self) -> None:
         expect_shape("xyz", self.xyz, (None, 3))
         expect_shape("error_px", self.error_px, (len(self.xyz),))
         expect_shape("track_length", self.track_length, (len(self.xyz),))
+        if self.seen is not None:
+            expect_shape("seen", self.seen, (len(self.xyz), 2))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ Array = np.ndarray
 Progress = Callable[[int, int], None]
 
 UP = np.array([0.0, 1.0, 0.0])
+SEEN_SLACK = 2  # frames
 _LK_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4)
 
 
@@ -56,9 +57,10 @@ def fit_anchor(
     cameras = scene.cameras
     scale = scene.working_wh[0] / scene.source_wh[0], scene.working_wh[1] / scene.source_wh[1]
     at = np.array([px[0] * scale[0], px[1] * scale[1]])
-    plane = _first_plane(scene, frame, at)
     views = _spread(cameras.frames, frame, max_frames)
     corners = _corners(clip.display(frame, scene.working_wh), at, radius=0.11 * scene.working_wh[0])
+    plane = _best_start(clip, scene, frame, at, corners)
+    start = plane
     rng = np.random.default_rng([seed, 0xA0C])
     points, residual = np.empty((0, 3)), np.empty(0)
     rounds = 2
@@ -70,7 +72,7 @@ def fit_anchor(
         points, residual = triangulate(cameras.select(views), tracks)
         good = residual < 0.7
         near, weight = _with_sparse(scene, frame, at, points[good], corners[good])
-        plane = _fit_plane(near, weight, cameras, frame, at, scene, rng)
+        plane = _fit_plane(near, weight, cameras, frame, at, start, rng)
     agreeing = (residual < 0.7) & (np.abs(plane.distance(points)) < _tolerance(cameras, frame, plane, at))
     if agreeing.sum() < 5:
         raise NoSurface(
@@ -84,7 +86,7 @@ def fit_anchor(
 def guess_anchor(scene: Scene4D, frame: int, px: tuple[float, float]) -> Anchor:
     """A level surface at about the depth of the pixel, at once and without the clip: for previews only."""
     at = np.array([px[0] * scene.working_wh[0] / scene.source_wh[0], px[1] * scene.working_wh[1] / scene.source_wh[1]])
-    plane = _first_plane(scene, frame, at)
+    plane = _start_planes(scene, frame, at)[0]
     return Anchor(_on_plane(scene.cameras, frame, at, plane), plane, 0, float("nan"))
 
 
@@ -120,13 +122,17 @@ def _seen(cameras: CameraPath, frame: int, points: Array) -> tuple[Array, Array]
     return px, inside
 
 
-def _first_plane(scene: Scene4D, frame: int, at: Array) -> Plane:
-    """A level plane at about the depth of the pixel: good enough to start tracking."""
+def _start_planes(scene: Scene4D, frame: int, at: Array) -> list[Plane]:
+    """Level planes at the depths that the pixel may have, best first: good enough to start tracking."""
     origin, direction = _ray(scene.cameras, frame, at)
-    z = _dense_depth(scene, frame, at)
-    if z is None:
-        z = _sparse_depth(scene, frame, at)
-    if z is None:
+    ground = None if scene.ground is None else float(scene.ground.intersect(origin, direction))
+    guesses = [_dense_depth(scene, frame, at, 0.3), _sparse_depth(scene, frame, at), ground]
+    guesses.append(_dense_depth(scene, frame, at, 0.05))
+    depths: list[float] = []
+    for z in guesses:
+        if z is not None and 0 < z < np.inf and all(abs(np.log(z / other)) > 0.02 for other in depths):
+            depths.append(z)
+    if not depths:
         raise NoSurface(
             f"no surface is known at pixel ({at[0]:.0f}, {at[1]:.0f}) of frame {frame}: sky, glass or a blank region",
             "Choose a pixel on a textured surface",
@@ -134,15 +140,31 @@ def _first_plane(scene: Scene4D, frame: int, at: Array) -> Plane:
     normal = UP
     if abs(direction @ normal) < 0.05 * np.linalg.norm(direction):  # seen edge-on: a plane that faces us tracks better
         normal = -direction / np.linalg.norm(direction)
-    return Plane(normal, float((origin + z * direction) @ normal))
+    return [Plane(normal, float((origin + z * direction) @ normal)) for z in depths]
 
 
-def _dense_depth(scene: Scene4D, frame: int, at: Array) -> float | None:
-    """Median of the trusted depths within a few pixels."""
+def _best_start(clip: FrameSource, scene: Scene4D, frame: int, at: Array, corners: Array) -> Plane:
+    """The start under which most corners near the pixel can be followed: a wrong depth shears the patches apart."""
+    planes = _start_planes(scene, frame, at)
+    if len(planes) == 1:
+        return planes[0]
+    views = _spread(scene.cameras.frames, frame, 8)
+    nearness = np.exp(-0.5 * (np.linalg.norm(corners - at, axis=1) / (0.07 * scene.working_wh[0])) ** 2)
+    scores = []
+    for plane in planes:
+        tracks = np.stack([_follow(clip, scene.cameras, frame, view, corners, plane) for view in views])
+        points, residual = triangulate(scene.cameras.select(views), tracks, min_views=3)
+        agree = (residual < 0.7) & (np.abs(plane.distance(points)) < 4 * _tolerance(scene.cameras, frame, plane, at))
+        scores.append(float((nearness * agree * np.isfinite(tracks[..., 0]).sum(0)).sum()))
+    return planes[int(np.argmax(scores))]
+
+
+def _dense_depth(scene: Scene4D, frame: int, at: Array, confidence: float) -> float | None:
+    """Median of the depths within a few pixels that are at least so confident."""
     depth = scene.depth.read(frame)
     x, y = int(at[0]), int(at[1])
     window = np.s_[max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5]
-    trusted = (depth.confidence[window] > 0.3) & (depth.depth[window] > 0)
+    trusted = (depth.confidence[window] > confidence) & (depth.depth[window] > 0)
     return float(np.median(depth.depth[window][trusted])) if trusted.sum() >= 5 else None
 
 
@@ -236,6 +258,9 @@ def _alike(a: Array, b: Array, at_a: Array, at_b: Array) -> Array:
 def _near_points(scene: Scene4D, frame: int, at: Array) -> tuple[Array, Array]:
     """(K, 3) of the scene's own points around the pixel, nearest first, and their distances (K,) in px."""
     px, inside = _seen(scene.cameras, frame, scene.points.xyz)
+    if scene.points.seen is not None:  # what this frame saw; others may lie behind what it shows
+        first, last = scene.points.seen.T
+        inside &= (first <= frame + SEEN_SLACK) & (last >= frame - SEEN_SLACK)
     distance = np.where(inside, np.linalg.norm(px - at, axis=1), np.inf)
     chosen = np.argsort(distance, kind="stable")[:60]
     chosen = chosen[distance[chosen] < 0.18 * scene.working_wh[0]]
@@ -251,7 +276,7 @@ def _with_sparse(scene: Scene4D, frame: int, at: Array, points: Array, corners: 
 
 
 def _fit_plane(
-    points: Array, weight: Array, cameras: CameraPath, frame: int, at: Array, scene: Scene4D, rng: np.random.Generator
+    points: Array, weight: Array, cameras: CameraPath, frame: int, at: Array, start: Plane, rng: np.random.Generator
 ) -> Plane:
     """Weighted RANSAC, then reweighted least squares. Planes that gravity favours win when the points cannot tell."""
     if len(points) < 5:
@@ -260,7 +285,7 @@ def _fit_plane(
             "Choose a pixel on a textured surface that stands still",
         )
     origin, direction = _ray(cameras, frame, at)
-    dense = float(_first_plane(scene, frame, at).intersect(origin, direction))
+    start_depth = float(start.intersect(origin, direction))
     best, best_score = None, -1.0
     chances = weight / weight.sum()
     # Level planes through single points stand beside the free ones: three points on a line define nothing.
@@ -275,7 +300,7 @@ def _fit_plane(
         normal = normal if normal @ (origin - through) > 0 else -normal
         plane = Plane(normal, float(normal @ through))
         t = float(plane.intersect(origin, direction))
-        if not (np.isfinite(t) and t > 0 and abs(np.log(t / dense)) < 0.3):
+        if not (np.isfinite(t) and t > 0 and abs(np.log(t / start_depth)) < 0.3):
             continue
         spread = 0.005 * t * np.linalg.norm(direction)
         score = float((weight * np.exp(-0.5 * (plane.distance(points) / spread) ** 2)).sum())

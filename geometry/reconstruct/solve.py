@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -200,10 +200,18 @@ def _read(
     ground = find_ground(path, points.xyz, seed=seed)
     upright = world_y_up(ground)
     plane = None if ground.plane is None else Plane(upright[:3, :3] @ ground.plane.normal, ground.plane.offset)
-    turned = SparsePoints(rigid.transform(upright, points.xyz), points.error_px, points.track_length)
+    turned = replace(points, xyz=rigid.transform(upright, points.xyz), seen=_first_and_last(views, len(points.xyz)))
     return CameraSolve(
         path.in_world(upright), turned, views, plane, shot,
         tuple(n for n in numbers if n not in set(solved)),
         result["reprojection_px"], result["median_triangulation_deg"],
         f"{source} {result['method']}", tuple(result["attempts"]), folder / "model",
     )
+
+
+def _first_and_last(views: PointViews, count: int) -> Array:
+    """(N, 2) first and last source frame that saw each point."""
+    first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+    np.minimum.at(first, views.point, views.frame)
+    np.maximum.at(last, views.point, views.frame)
+    return np.stack([first, last], -1)

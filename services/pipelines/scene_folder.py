@@ -93,7 +93,12 @@ def save_cameras(
         "info": info,
     }
     (folder / CAMERAS).write_text(json.dumps(document, indent=1))
-    np.savez(folder / POINTS, xyz=points.xyz, error_px=points.error_px, track_length=points.track_length)
+    save_points(folder, points)
+
+
+def save_points(folder: Path, points: SparsePoints) -> None:
+    known = {"xyz": points.xyz, "error_px": points.error_px, "track_length": points.track_length}
+    np.savez(folder / POINTS, **known, **({} if points.seen is None else {"seen": points.seen}))
 
 
 def scene_document(scene: Scene4D, cameras: Artifact) -> str:
@@ -119,7 +124,7 @@ def load_cameras(cameras: Artifact) -> tuple[CameraPath, SparsePoints]:
     document = json.loads((cameras.path / CAMERAS).read_text())
     path = path_from_document(document).scaled(tuple(document["scene"]["working_wh"]))
     with np.load(cameras.path / POINTS) as stored:
-        return path, SparsePoints(stored["xyz"], stored["error_px"], stored["track_length"])
+        return path, SparsePoints(**{name: stored[name] for name in stored.files})
 
 
 def load_scene(cameras: Artifact, depth: Artifact, mesh: Artifact | None, scale: float | None) -> Scene4D:

@@ -7,13 +7,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 
 from geometry.reconstruct.depth import DepthFolder
 from services.errors import InvalidRequest
 from services.media.clip import ClipReader
 from services.pipelines.context import Report
-from services.pipelines.scene_folder import CAMERAS, MESH, POINTS, delivered_document, load_delivered
+from services.pipelines.scene_folder import CAMERAS, MESH, delivered_document, load_delivered, save_points
 
 FIELD = "scene.scene_dir"
 SCENE_FILES = (CAMERAS, MESH, "colmap/points3D.txt", "depth/*.exr", "confidence/*.png")
@@ -36,8 +35,7 @@ def import_scene(*, out: Path, config: ImportSceneConfig, report: Report, clip: 
         raise InvalidRequest(FIELD, f"cameras for frames {config.frames[0]}-{config.frames[1]}", "none of them")
     document["frames"] = [entry for entry in document["frames"] if entry["frame"] in frames]
     (out / CAMERAS).write_text(json.dumps(document, indent=1))
-    points = scene.points
-    np.savez(out / POINTS, xyz=points.xyz, error_px=points.error_px, track_length=points.track_length)
+    save_points(out, scene.points)
     if (folder / MESH).exists():
         shutil.copy(folder / MESH, out / MESH)
     depths = DepthFolder(out)

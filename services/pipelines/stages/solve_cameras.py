@@ -98,4 +98,6 @@ def _points(clip: ClipReader, cameras: CameraPath, report: Report) -> SparsePoin
     grid[np.searchsorted(cameras.frames, tracks.frame), column] = tracks.xy
     xyz, error_px = triangulate(cameras, grid)
     good = error_px < MOST_ERROR_PX
-    return SparsePoints(xyz[good], error_px[good], np.isfinite(grid[..., 0]).sum(0)[good])
+    visible, numbers = np.isfinite(grid[..., 0]), np.array(cameras.frames)
+    seen = np.stack([numbers[visible.argmax(0)], numbers[::-1][visible[::-1].argmax(0)]], -1)
+    return SparsePoints(xyz[good], error_px[good], visible.sum(0)[good], seen[good])

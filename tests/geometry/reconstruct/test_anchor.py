@@ -1,5 +1,6 @@
 """A textured floor seen by a moving camera, drawn exactly through its homographies."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -116,3 +117,13 @@ def test_a_blank_floor_is_refused() -> None:
 def test_unknown_depth_is_refused() -> None:
     with pytest.raises(NoSurface, match="no surface is known"):
         fit_anchor(FloorClip(), scene(0, FloorDepth(confidence=0.0)), 10, AT, seed=0, report=no_progress)
+
+
+def test_points_that_the_frame_did_not_see_do_not_mislead() -> None:
+    """Depth is unknown, and what projects near the pixel hangs in front of the floor and was seen at another time."""
+    rng = np.random.default_rng(5)
+    xyz = np.stack([rng.uniform(-1, 1, 300), np.full(300, 0.45), rng.uniform(-1, 1, 300)], -1)
+    elsewhere = SparsePoints(xyz, np.full(300, 0.3), np.full(300, 4), np.tile([18, 22], (300, 1)))
+    blind = replace(scene(0, FloorDepth(confidence=0.0)), points=elsewhere, ground=Plane(FLOOR.normal, 0.02))
+    anchor = fit_anchor(FloorClip(), blind, 10, AT, seed=0, report=no_progress)
+    assert np.linalg.norm(anchor.point - true_point()) < 0.003
