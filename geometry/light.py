@@ -528,6 +528,28 @@ def unprojected(
     return blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-6), coverage
 
 
+def continued_upwards(radiance: Array, coverage: Array) -> tuple[Array, Array]:
+    """Walls go on where the picture ends: what is seen above the horizon is continued as high again.
+
+    (H, W, 3) and (H, W) of ``unprojected`` with ``solid``. A column's continuation has the mean colour of what is seen
+    there above the horizon; open sky is not solid and is not continued.
+    """
+    h = coverage.shape[0]
+    above = coverage[: h // 2]
+    seen = above > 0.5
+    top = np.where(seen.any(0), seen.argmax(0), h // 2)  # first covered row of each column
+    elevation = np.pi / 2 - np.pi * (top + 0.5) / h
+    reach = np.arctan(2 * np.tan(np.clip(elevation, 0, 1.4)))
+    rows = np.pi / 2 - np.pi * (np.arange(h // 2) + 0.5) / h
+    extended = (rows[:, None] < reach) & (np.arange(h // 2)[:, None] < top)
+    mass = (above * seen).sum(0)
+    mean = (radiance[: h // 2] * (above * seen)[..., None]).sum(0) / np.maximum(mass, 1e-9)[:, None]
+    out, covered = radiance.copy(), coverage.copy()
+    out[: h // 2] = np.where(extended[..., None], mean[None], out[: h // 2])
+    covered[: h // 2] = np.where(extended, 1.0, above)
+    return out, covered
+
+
 def _cells(
     view: View, centre: Array, hw: tuple[int, int], stride_px: int, solid: float | None
 ) -> tuple[Array, Array]:

@@ -29,6 +29,10 @@ Progress = Callable[[int, int], None]
 
 UP = np.array([0.0, 1.0, 0.0])
 SEEN_SLACK = 2  # frames
+MOST_ERROR_PX = 0.7  # of a corner that was followed well
+TRACK_SIGMA_PX = 0.15
+GOOD_SPREAD = 0.001  # of depth, relative
+WINDOW_PX = 17  # side of the patch that is followed
 _LK_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4)
 
 
@@ -58,27 +62,33 @@ def fit_anchor(
     scale = scene.working_wh[0] / scene.source_wh[0], scene.working_wh[1] / scene.source_wh[1]
     at = np.array([px[0] * scale[0], px[1] * scale[1]])
     views = _spread(cameras.frames, frame, max_frames)
-    corners = _corners(clip.display(frame, scene.working_wh), at, radius=0.11 * scene.working_wh[0])
+    corners = _corners(clip.display(frame, scene.working_wh), at, radius=0.18 * scene.working_wh[0])
     plane = _best_start(clip, scene, frame, at, corners)
     start = plane
+    certainty = _certainty(clip.display(frame, scene.working_wh), corners)
     rng = np.random.default_rng([seed, 0xA0C])
-    points, residual = np.empty((0, 3)), np.empty(0)
     rounds = 2
     for round_ in range(rounds):
         tracks = np.full((len(views), len(corners), 2), np.nan)
+        whitening = np.full((len(views), len(corners), 2, 2), np.nan)
         for i, view in enumerate(views):
             tracks[i] = _follow(clip, cameras, frame, view, corners, plane)
+            whitening[i] = certainty @ np.linalg.inv(_local_warp(cameras, frame, view, corners, plane))
             report(round_ * len(views) + i + 1, rounds * len(views))
-        points, residual = triangulate(cameras.select(views), tracks)
-        good = residual < 0.7
-        near, weight = _with_sparse(scene, frame, at, points[good], corners[good])
+        found = triangulate(cameras.select(views), tracks, whitening=whitening)
+        good = found.error_px < MOST_ERROR_PX
+        spread = _relative_spread(cameras, frame, at, plane, found.covariance[good])
+        near, weight = _with_sparse(scene, frame, at, found.points[good], corners[good], spread)
         plane = _fit_plane(near, weight, cameras, frame, at, start, rng)
-    agreeing = (residual < 0.7) & (np.abs(plane.distance(points)) < _tolerance(cameras, frame, plane, at))
+    agreeing = (found.error_px < MOST_ERROR_PX) & (
+        np.abs(plane.distance(found.points)) < _tolerance(cameras, frame, plane, at)
+    )
     if agreeing.sum() < 5:
         raise NoSurface(
             f"only {int(agreeing.sum())} points could be followed around pixel ({px[0]:g}, {px[1]:g})",
             "Choose a pixel on a textured surface that stands still and is seen in many frames",
         )
+    residual = found.error_px
     point = _on_plane(cameras, frame, at, plane)
     return Anchor(point, plane, int(agreeing.sum()), float(np.median(residual[agreeing])))
 
@@ -149,12 +159,12 @@ def _best_start(clip: FrameSource, scene: Scene4D, frame: int, at: Array, corner
     if len(planes) == 1:
         return planes[0]
     views = _spread(scene.cameras.frames, frame, 8)
-    nearness = np.exp(-0.5 * (np.linalg.norm(corners - at, axis=1) / (0.07 * scene.working_wh[0])) ** 2)
+    nearness = np.exp(-0.5 * (np.linalg.norm(corners - at, axis=1) / (0.11 * scene.working_wh[0])) ** 2)
     scores = []
     for plane in planes:
         tracks = np.stack([_follow(clip, scene.cameras, frame, view, corners, plane) for view in views])
-        points, residual = triangulate(scene.cameras.select(views), tracks, min_views=3)
-        agree = (residual < 0.7) & (np.abs(plane.distance(points)) < 4 * _tolerance(scene.cameras, frame, plane, at))
+        found = triangulate(scene.cameras.select(views), tracks, min_views=3)
+        agree = (found.error_px < MOST_ERROR_PX) & (np.abs(plane.distance(found.points)) < 4 * _tolerance(scene.cameras, frame, plane, at))
         scores.append(float((nearness * agree * np.isfinite(tracks[..., 0]).sum(0)).sum()))
     return planes[int(np.argmax(scores))]
 
@@ -190,7 +200,7 @@ def _corners(picture: Array, at: Array, radius: float) -> Array:
     for share in (0.35, 1.0):
         mask = np.zeros(gray.shape, np.uint8)
         cv2.circle(mask, (int(at[0]), int(at[1])), int(share * radius), 255, -1)
-        corners = cv2.goodFeaturesToTrack(gray, 120, 0.003, 4, mask=mask, blockSize=5)
+        corners = cv2.goodFeaturesToTrack(gray, 200, 0.003, 4, mask=mask, blockSize=5)
         if corners is not None:
             found.append(corners.reshape(-1, 2).astype(np.float64) + 0.5)
     if not found:
@@ -235,7 +245,7 @@ def _lucas_kanade(a: Array, b: Array, points: Array) -> tuple[Array, Array]:
     """(N, 2) float32 positions in ``b`` of the points of ``a``, and (N, 1) whether they were found."""
     # OpenCV's stubs do not know that None lets it choose the output.
     found, ok, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
-        a, b, points, None, winSize=(17, 17), maxLevel=2, criteria=_LK_CRITERIA
+        a, b, points, None, winSize=(WINDOW_PX, WINDOW_PX), maxLevel=2, criteria=_LK_CRITERIA
     )
     return found, ok
 
@@ -267,12 +277,52 @@ def _near_points(scene: Scene4D, frame: int, at: Array) -> tuple[Array, Array]:
     return scene.points.xyz[chosen], distance[chosen]
 
 
-def _with_sparse(scene: Scene4D, frame: int, at: Array, points: Array, corners: Array) -> tuple[Array, Array]:
-    """Triangulated corners and the scene's own points near the pixel, each weighted by its nearness in the picture."""
+def _with_sparse(
+    scene: Scene4D, frame: int, at: Array, points: Array, corners: Array, spread: Array
+) -> tuple[Array, Array]:
+    """Triangulated corners and the scene's own points near the pixel, each with a weight.
+
+    Near ones count most, and those whose depth is well seen: ``spread`` (N,) is its standard deviation as a share of the
+    distance. The scene's points do not say how well they were seen; they decide where corners are few.
+    """
     sparse, distance = _near_points(scene, frame, at)
     far_px = np.concatenate([np.linalg.norm(corners - at, axis=1), distance])
-    weight = np.exp(-0.5 * (far_px / (0.07 * scene.working_wh[0])) ** 2)
-    return np.concatenate([points, sparse]), weight
+    sure = 1 / (1 + (spread / GOOD_SPREAD) ** 2)
+    background = min(1.0, 4.0 / max(float(sure.sum()), 1e-9))
+    weight = np.exp(-0.5 * (far_px / (0.11 * scene.working_wh[0])) ** 2)
+    return np.concatenate([points, sparse]), weight * np.concatenate([sure, np.full(len(sparse), background)])
+
+
+def _relative_spread(cameras: CameraPath, frame: int, at: Array, plane: Plane, covariance: Array) -> Array:
+    """(N,) standard deviation along the pixel's ray as a share of its length, of tracks good to ``TRACK_SIGMA_PX``."""
+    origin, direction = _ray(cameras, frame, at)
+    distance = float(plane.intersect(origin, direction)) * np.linalg.norm(direction)
+    along = direction / np.linalg.norm(direction)
+    return TRACK_SIGMA_PX * np.sqrt(np.einsum("i,nij,j->n", along, covariance, along)) / distance
+
+
+def _certainty(picture: Array, corners: Array) -> Array:
+    """(N, 2, 2) whitening of a corner's pixel error: near 1 across its edges, near 0 along a line without an end.
+
+    Square root of the structure tensor of the tracking window, over its larger eigenvalue (Foerstner and Guelch 1987).
+    """
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    entries = cv2.cornerEigenValsAndVecs(grey, WINDOW_PX, 3)
+    at = np.clip(corners.astype(int), 0, np.array(grey.shape[::-1]) - 1)
+    large, small, *vectors = np.moveaxis(entries[at[:, 1], at[:, 0]].astype(np.float64), -1, 0)
+    basis = np.stack(vectors, -1).reshape(-1, 2, 2)  # rows: eigenvectors of the larger, the smaller value
+    share = np.sqrt(np.maximum(small, 0) / np.maximum(large, 1e-12))
+    scale = np.stack([np.ones_like(share), share], -1)
+    return scale[:, :, None] * basis
+
+
+def _local_warp(cameras: CameraPath, frame: int, view: int, corners: Array, plane: Plane) -> Array:
+    """(N, 2, 2) derivative of the pixel in ``view`` by the pixel in ``frame``, on the plane."""
+    steps = [_pixels_on_plane(cameras, frame, view, corners + d, plane) for d in ([0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5])]
+    warp = np.stack([steps[0] - steps[1], steps[2] - steps[3]], -1)
+    broken = ~np.isfinite(warp).all((1, 2)) | (np.abs(np.linalg.det(np.nan_to_num(warp))) < 1e-6)
+    warp[broken] = np.eye(2)
+    return warp
 
 
 def _fit_plane(

@@ -220,3 +220,14 @@ def test_samples_from_a_frame_have_the_surfaces_normals():
     upper = samples.positions[:, 1] > 0.1
     assert upper.sum() > 20
     np.testing.assert_allclose(np.median(samples.normals[upper], axis=0), (0, 0, 1), atol=0.02)
+
+
+def test_a_wall_goes_on_above_the_picture_and_the_open_sky_does_not():
+    radiance, coverage = np.zeros((64, 128, 3)), np.zeros((64, 128))
+    row = 32 - round(64 * 20 / 180)  # the wall is seen up to 20 degrees
+    radiance[row:40, :50], coverage[row:40, :50] = (0.4, 0.2, 0.1), 1.0
+    out, covered = light.continued_upwards(radiance, coverage)
+    as_high_again = np.degrees(np.arctan(2 * np.tan(np.radians(20))))
+    np.testing.assert_allclose(covered[:, 10].sum() - 8, 64 * as_high_again / 180, atol=1.5)
+    np.testing.assert_allclose(out[32 - round(64 * 30 / 180), 10], (0.4, 0.2, 0.1))
+    assert covered[:32, 60:].max() == 0

@@ -17,6 +17,7 @@ from geometry.light import (
     REC709,
     ShadingSamples,
     View,
+    continued_upwards,
     direction_from_uv,
     directions,
     estimate_light,
@@ -76,7 +77,7 @@ def given_light(
     far = _in_world(given_environment(picture, config.yaw, config.exposure_ev))
     views = _views(clip, scene, report)
     # Only where depth is believed: sky must not hide the artist's sky.
-    near, coverage = unprojected(views, np.array(config.centre), NEAR_HW, solid=BELIEVED)
+    near, coverage = continued_upwards(*unprojected(views, np.array(config.centre), NEAR_HW, solid=BELIEVED))
     h, w = far.shape[:2]
     near, coverage = (cv2.resize(a, (w, h), interpolation=cv2.INTER_LINEAR) for a in (near, coverage))
     # A lamp that the plate clips is brighter than the plate says.

@@ -96,8 +96,8 @@ def _points(clip: ClipReader, cameras: CameraPath, report: Report) -> SparsePoin
     ids, column = np.unique(tracks.track, return_inverse=True)
     grid = np.full((len(cameras), len(ids), 2), np.nan)
     grid[np.searchsorted(cameras.frames, tracks.frame), column] = tracks.xy
-    xyz, error_px = triangulate(cameras, grid)
-    good = error_px < MOST_ERROR_PX
+    found = triangulate(cameras, grid)
+    good = found.error_px < MOST_ERROR_PX
     visible, numbers = np.isfinite(grid[..., 0]), np.array(cameras.frames)
     seen = np.stack([numbers[visible.argmax(0)], numbers[::-1][visible[::-1].argmax(0)]], -1)
-    return SparsePoints(xyz[good], error_px[good], visible.sum(0)[good], seen[good])
+    return SparsePoints(found.points[good], found.error_px[good], visible.sum(0)[good], seen[good])
