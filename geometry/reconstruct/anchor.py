@@ -164,7 +164,8 @@ def _best_start(clip: FrameSource, scene: Scene4D, frame: int, at: Array, corner
     for plane in planes:
         tracks = np.stack([_follow(clip, scene.cameras, frame, view, corners, plane) for view in views])
         found = triangulate(scene.cameras.select(views), tracks, min_views=3)
-        agree = (found.error_px < MOST_ERROR_PX) & (np.abs(plane.distance(found.points)) < 4 * _tolerance(scene.cameras, frame, plane, at))
+        tolerance = 4 * _tolerance(scene.cameras, frame, plane, at)
+        agree = (found.error_px < MOST_ERROR_PX) & (np.abs(plane.distance(found.points)) < tolerance)
         scores.append(float((nearness * agree * np.isfinite(tracks[..., 0]).sum(0)).sum()))
     return planes[int(np.argmax(scores))]
 
@@ -282,8 +283,8 @@ def _with_sparse(
 ) -> tuple[Array, Array]:
     """Triangulated corners and the scene's own points near the pixel, each with a weight.
 
-    Near ones count most, and those whose depth is well seen: ``spread`` (N,) is its standard deviation as a share of the
-    distance. The scene's points do not say how well they were seen; they decide where corners are few.
+    Near ones count most, and those whose depth is well seen: ``spread`` (N,) is its standard deviation as a share of
+    the distance. The scene's points do not say how well they were seen; they decide where corners are few.
     """
     sparse, distance = _near_points(scene, frame, at)
     far_px = np.concatenate([np.linalg.norm(corners - at, axis=1), distance])
@@ -318,7 +319,8 @@ def _certainty(picture: Array, corners: Array) -> Array:
 
 def _local_warp(cameras: CameraPath, frame: int, view: int, corners: Array, plane: Plane) -> Array:
     """(N, 2, 2) derivative of the pixel in ``view`` by the pixel in ``frame``, on the plane."""
-    steps = [_pixels_on_plane(cameras, frame, view, corners + d, plane) for d in ([0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5])]
+    offsets = ([0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5])
+    steps = [_pixels_on_plane(cameras, frame, view, corners + offset, plane) for offset in offsets]
     warp = np.stack([steps[0] - steps[1], steps[2] - steps[3]], -1)
     broken = ~np.isfinite(warp).all((1, 2)) | (np.abs(np.linalg.det(np.nan_to_num(warp))) < 1e-6)
     warp[broken] = np.eye(2)

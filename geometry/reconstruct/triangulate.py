@@ -61,9 +61,8 @@ def triangulate(
         jacobian = (pose[None, :, :2, :3] - flat[..., None] * pose[None, :, 2:3, :3]) / z[..., None]
         jacobian = (white @ (jacobian * focal[:, None, None])) * seen[..., None, None]
         weight = np.sqrt(np.minimum(1.0, HUBER_PX / np.maximum(np.linalg.norm(residual, axis=-1), 1e-9)))
-        step, solvable, covariance = _solve(
-            (jacobian * weight[..., None, None]).reshape(count, -1, 3), (residual * weight[..., None]).reshape(count, -1)
-        )
+        rows = (jacobian * weight[..., None, None]).reshape(count, -1, 3)
+        step, solvable, covariance = _solve(rows, (residual * weight[..., None]).reshape(count, -1))
         good &= solvable
         points = np.where(good[:, None], points - step, points)
     distance = np.where(seen, np.linalg.norm(residual, axis=-1), np.nan)

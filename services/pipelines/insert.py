@@ -180,8 +180,10 @@ def _light(
     if lighting.hdri:
         yaw = view_yaw(scene.cameras.pose(frame)) + np.radians(lighting.hdri_yaw_deg)
         return context.stage(
-            given_light, label="light", weight=0.02, config=GivenLight(float(yaw), lighting.exposure_ev, placed.middle),
+            given_light, label="light", weight=0.02,
+            config=GivenLight(frame, float(yaw), lighting.exposure_ev, placed.middle),
             inputs={"hdri": hdri_digest, **scene_inputs}, hdri_path=lighting.hdri, clip=clip, scene=scene,
+            anchor=placed.anchor,
         )
     return context.stage(
         estimated_light, label="estimate light", weight=0.02,

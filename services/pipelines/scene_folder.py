@@ -97,8 +97,11 @@ def save_cameras(
 
 
 def save_points(folder: Path, points: SparsePoints) -> None:
-    known = {"xyz": points.xyz, "error_px": points.error_px, "track_length": points.track_length}
-    np.savez(folder / POINTS, **known, **({} if points.seen is None else {"seen": points.seen}))
+    xyz, error_px, length = points.xyz, points.error_px, points.track_length
+    if points.seen is None:
+        np.savez(folder / POINTS, xyz=xyz, error_px=error_px, track_length=length)
+    else:
+        np.savez(folder / POINTS, xyz=xyz, error_px=error_px, track_length=length, seen=points.seen)
 
 
 def scene_document(scene: Scene4D, cameras: Artifact) -> str:

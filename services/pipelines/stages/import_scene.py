@@ -7,7 +7,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from geometry.reconstruct.depth import DepthFolder
 from services.errors import InvalidRequest
 from services.media.clip import ClipReader

@@ -22,6 +22,7 @@ from geometry.light import (
     directions,
     estimate_light,
     given_environment,
+    irradiance_of_picture,
     mesh_shadow_test,
     shading_samples,
     unprojected,
@@ -46,6 +47,7 @@ WIDTH_PX = 1024  # of a given picture, as traced: small suns stay sharp enough a
 class GivenLight:
     """``yaw`` (radians) turns the picture's centre column into the view direction at the placing frame."""
 
+    frame: int
     yaw: float
     exposure_ev: float
     centre: tuple[float, float, float]  # the middle of the object, from where the surroundings are seen
@@ -65,7 +67,8 @@ def view_yaw(camera_from_world: np.ndarray) -> float:
 
 
 def given_light(
-    *, out: Path, config: GivenLight, report: Report, hdri_path: str, clip: FrameSource, scene: Scene4D, **_: Artifact
+    *, out: Path, config: GivenLight, report: Report, hdri_path: str, clip: FrameSource, scene: Scene4D, anchor: Anchor,
+    **_: Artifact,
 ) -> None:
     """Writes ``light.exr`` from an artist's picture, turned into the world and seen from where the object stands.
 
@@ -75,7 +78,7 @@ def given_light(
     if picture.shape[1] > WIDTH_PX:
         picture = cv2.resize(picture, (WIDTH_PX, WIDTH_PX // 2), interpolation=cv2.INTER_AREA)
     far = _in_world(given_environment(picture, config.yaw, config.exposure_ev))
-    views = _views(clip, scene, report)
+    views = list(_views(clip, scene, report))
     # Only where depth is believed: sky must not hide the artist's sky.
     near, coverage = continued_upwards(*unprojected(views, np.array(config.centre), NEAR_HW, solid=BELIEVED))
     h, w = far.shape[:2]
@@ -83,21 +86,29 @@ def given_light(
     # A lamp that the plate clips is brighter than the plate says.
     near = np.where(near.max(-1, keepdims=True) > CLIPPED, np.maximum(near, far), near)
     radiance = far + coverage[..., None] * (near - far)
-    about = {"kind": "given", "flagged": False, "hidden_share": float(coverage.mean())}
+    about = {
+        "kind": "given", "flagged": False, "hidden_share": float(coverage.mean()),
+        "support_albedo": _support_albedo(views, anchor, config.frame, scene, radiance).tolist(),
+    }
     _write(out, radiance.astype(np.float32), about)
+
+
+def _support_albedo(views: list[View], anchor: Anchor, frame: int, scene: Scene4D, radiance: np.ndarray) -> np.ndarray:
+    """(3,) what the support must reflect to look as the plate has it under the given light: it colours the bounce."""
+    samples = _samples(views, anchor, frame, scene)
+    shown = samples.radiance[samples.on_support]
+    # The brighter half: what lies in shadow sees less of the light than the picture says.
+    lit = np.percentile(shown, 65, axis=0)
+    return np.clip(np.pi * lit / irradiance_of_picture(Environment(radiance), anchor.support.normal), 0.03, 0.85)
 
 
 def estimated_light(
     *, out: Path, config: LightConfig, report: Report, clip: FrameSource, scene: Scene4D, anchor: Anchor, **_: Artifact
 ) -> None:
     """Writes ``light.exr`` and ``light.json`` from the clip's own shading, shadows and surroundings."""
-    distance = float(np.linalg.norm(rigid.transform(scene.cameras.pose(config.frame), anchor.point)))
     views = list(_views(clip, scene, report))
-    joined = ShadingSamples.joined(
-        shading_samples(view, anchor.support, tolerance=0.01 * distance, stride_px=8) for view in views
-    )
-    if not joined.on_support.any():
-        joined = _with_support_patch(joined, views[0], anchor)
+    joined = _samples(views, anchor, config.frame, scene)
+    distance = _distance(anchor, config.frame, scene)
     test = None if scene.mesh is None else mesh_shadow_test(scene.mesh, start=0.03 * distance)
     estimate = estimate_light(
         joined, views=views, centre=np.array(config.centre), shadowed=test, support_normal=anchor.support.normal,
@@ -111,6 +122,19 @@ def estimated_light(
         "support_albedo": estimate.support_albedo.tolist(),
     }
     _write(out, estimate.environment.radiance * np.float32(2.0**config.exposure_ev), about)
+
+
+def _distance(anchor: Anchor, frame: int, scene: Scene4D) -> float:
+    return float(np.linalg.norm(rigid.transform(scene.cameras.pose(frame), anchor.point)))
+
+
+def _samples(views: list[View], anchor: Anchor, frame: int, scene: Scene4D) -> ShadingSamples:
+    """What the views show of surfaces; at least one sample lies on the support."""
+    tolerance = 0.01 * _distance(anchor, frame, scene)
+    joined = ShadingSamples.joined(
+        shading_samples(view, anchor.support, tolerance=tolerance, stride_px=8) for view in views
+    )
+    return joined if joined.on_support.any() else _with_support_patch(joined, views[0], anchor)
 
 
 def _views(clip: FrameSource, scene: Scene4D, report: Report) -> Iterator[View]:
