@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from services.pipelines.context import Artifact, Context
 from services.pipelines.inputs import Prop
 from services.pipelines.requests import InsertedObject, InsertRequest
 from services.pipelines.solve_scene import SolvedScene, check_scene_options, deliver_scene, may_have_scale, solve_scene
-from services.pipelines.stages.composite_frames import CompositeConfig, Sources, composite_frames
+from services.pipelines.stages.composite_frames import HALO, CompositeConfig, Sources, composite_frames
 from services.pipelines.stages.find_anchor import AnchorConfig, find_anchor, load_anchor
 from services.pipelines.stages.finish_insert import FinishConfig, finish_insert
 from services.pipelines.stages.light import (
@@ -44,7 +45,8 @@ from services.pipelines.stages.write_report import clip_facts, versions, write_r
 
 PlaneNumbers = tuple[float, float, float, float]  # normal and offset
 
-CHUNK = 6  # frames per stage: what a crash can cost, and how soon the first pictures come
+CHUNK = 6  # frames per stage: what a crash can cost
+FIRST_CHUNKS = (HALO, HALO)  # small ones, so that the first pictures come soon
 
 
 def run(request: InsertRequest, context: Context) -> dict[str, Any]:
@@ -242,13 +244,21 @@ def _numbers(plane: Plane) -> PlaneNumbers:
     return x, y, z, plane.offset
 
 
+def _chunks(numbers: Sequence[int]) -> list[tuple[int, ...]]:
+    """Runs of frames, none shorter than the halo that its neighbours look at, but for the last."""
+    ends = list(accumulate(FIRST_CHUNKS))
+    ends += range(ends[-1] + CHUNK, len(numbers) + CHUNK, CHUNK)
+    bounds = [0, *(end for end in ends if end < len(numbers)), len(numbers)]
+    return [tuple(numbers[a:b]) for a, b in pairwise(bounds)]
+
+
 def _frames(
     request: InsertRequest, context: Context, config: RenderConfig, stage: Any, sources: Sources,
     artifacts: Mapping[str, Artifact], digests: Mapping[str, str], look: Artifact, placed: Sequence[Placed],
 ) -> Iterator[Artifact]:
     """Render and composite chunk by chunk. A chunk's masks look at its neighbours' layers, so it waits for the next."""
     numbers = list(sources.clip.numbers)
-    chunks = [tuple(numbers[i : i + CHUNK]) for i in range(0, len(numbers), CHUNK)]
+    chunks = _chunks(numbers)
     share = 0.35 / len(chunks)
     layers: list[Artifact] = []
     for k in range(len(chunks) + 1):

@@ -96,10 +96,9 @@ def given_light(
 def _support_albedo(views: list[View], anchor: Anchor, frame: int, scene: Scene4D, radiance: np.ndarray) -> np.ndarray:
     """(3,) what the support must reflect to look as the plate has it under the given light: it colours the bounce."""
     samples = _samples(views, anchor, frame, scene)
-    shown = samples.radiance[samples.on_support]
-    # The brighter half: what lies in shadow sees less of the light than the picture says.
-    lit = np.percentile(shown, 65, axis=0)
-    return np.clip(np.pi * lit / irradiance_of_picture(Environment(radiance), anchor.support.normal), 0.03, 0.85)
+    # Shadows and all: what counts is how much light the support as a whole sends back.
+    shown = samples.radiance[samples.on_support].mean(0)
+    return np.clip(np.pi * shown / irradiance_of_picture(Environment(radiance), anchor.support.normal), 0.03, 0.85)
 
 
 def estimated_light(
