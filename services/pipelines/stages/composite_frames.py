@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -45,6 +45,9 @@ class CompositeConfig:
         return tuple(Plane(np.array(s[:3]), s[3]) for s in self.supports)
 
 
+ReadLayers = Callable[[int], RenderLayers | None]
+
+
 @dataclass(frozen=True)
 class Sources:
     """What the frames are made from, opened once per job."""
@@ -60,15 +63,17 @@ def composite_frames(
 ) -> None:
     """Writes ``composite/``, ``masks/``, ``effect/`` and ``exr/`` for ``config.frames``."""
     folders = [artifact.path for name, artifact in sorted(layers.items()) if name.startswith("layers")]
+    # A frame's layers are asked for by its own picture and by the masks of its neighbours.
+    read = lru_cache(maxsize=2 * HALO + 3)(partial(load_layers, folders))
     numbers = _with_halo(sources.clip.numbers, config.frames)
     masks = zip(
-        _visibility(config, sources, folders, numbers), _reception(config, sources, folders, numbers), strict=True
+        _visibility(config, sources, read, numbers), _reception(config, sources, read, numbers), strict=True
     )
     done = 0
     for number, (visible, receiver) in zip(numbers, masks, strict=True):
         if number not in config.frames:
             continue
-        _write_frame(out, config, sources, folders, number, visible, receiver)
+        _write_frame(out, config, sources, read, number, visible, receiver)
         done += 1
         report(done, len(config.frames), _preview(out, number, sources.clip))
 
@@ -79,16 +84,16 @@ def _with_halo(numbers: Sequence[int], frames: Sequence[int]) -> list[int]:
 
 
 def _visibility(
-    config: CompositeConfig, sources: Sources, folders: Sequence[Path], numbers: Sequence[int]
+    config: CompositeConfig, sources: Sources, read: ReadLayers, numbers: Sequence[int]
 ) -> Iterator[Array]:
     """Who hides the objects, frame by frame, on the plate's raster. Each object is judged on its own support."""
     groups = [[i + 1 for i, s in enumerate(config.support_of) if s == index] for index in range(len(config.supports))]
     judged = [
-        _steadied(sources, folders, numbers, partial(_object_evidence, sources, plane, ids))
+        _steadied(sources, read, numbers, partial(_object_evidence, sources, plane, ids))
         for plane, ids in zip(config.planes, groups, strict=True)
     ]
     for number, *visible in zip(numbers, *judged, strict=True):
-        layers = load_layers(folders, number) if len(groups) > 1 else None
+        layers = read(number) if len(groups) > 1 else None
         if layers is None:
             yield visible[0]
         else:
@@ -97,19 +102,19 @@ def _visibility(
 
 
 def _reception(
-    config: CompositeConfig, sources: Sources, folders: Sequence[Path], numbers: Sequence[int]
+    config: CompositeConfig, sources: Sources, read: ReadLayers, numbers: Sequence[int]
 ) -> Iterator[Array]:
     """Where the shadow may fall: on its support, not on what stands in front of it."""
-    return _steadied(sources, folders, numbers, partial(_support_evidence, sources, config.planes))
+    return _steadied(sources, read, numbers, partial(_support_evidence, sources, config.planes))
 
 
 Judge = Callable[[RenderLayers, int], Evidence]
 
 
-def _steadied(sources: Sources, folders: Sequence[Path], numbers: Sequence[int], judge: Judge) -> Iterator[Array]:
+def _steadied(sources: Sources, read: ReadLayers, numbers: Sequence[int], judge: Judge) -> Iterator[Array]:
     def frames() -> Iterator[MaskFrame]:
         for number in numbers:
-            layers = load_layers(folders, number)
+            layers = read(number)
             plate = sources.clip.display(number, sources.scene.working_wh)
             yield MaskFrame(number, plate, _nothing(sources) if layers is None else judge(layers, number))
 
@@ -143,12 +148,12 @@ def _support_evidence(sources: Sources, supports: Sequence[Plane], layers: Rende
 
 
 def _write_frame(
-    out: Path, config: CompositeConfig, sources: Sources, folders: Sequence[Path], number: int,
+    out: Path, config: CompositeConfig, sources: Sources, read: ReadLayers, number: int,
     visible: Array, receiver: Array,
 ) -> None:
     clip, look = sources.clip, sources.look
     code, linear = clip.read(number), clip.linear(number)
-    layers = load_layers(folders, number)
+    layers = read(number)
     if layers is None:  # the camera of this frame is not known: the plate goes through untouched
         layers = _no_layers(clip.hw)
         visible = receiver = np.ones(clip.hw, np.float32)
