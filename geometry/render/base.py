@@ -98,3 +98,20 @@ class Renderer(Protocol):
         """Path trace; ``spp`` samples in all, spread over the shutter samples. Without ``with_rest``, samples that
         meet no object are not shaded and ``rest_rgb`` is 0: cheaper, and all else is the same."""
         ...
+
+    def trace_parts(
+        self,
+        scene: RenderScene,
+        view: View,
+        *,
+        objects: Sequence[int],
+        spp: int,
+        seed: int,
+        parts: int = 1,
+        max_depth: int = 4,
+        crop: tuple[int, int, int, int] | None = None,
+        with_rest: bool = True,
+    ) -> tuple[Radiance, ...]:
+        """``parts`` independent pictures of ``spp`` samples each: what ``trace`` gives for ``seed``, ``seed + 1``, ...
+        Cheaper than one after another; their differences tell the noise."""
+        ...

@@ -136,7 +136,7 @@ class _RatioTask:
         shrink = max(w, h) / min(PROBE_LONG_SIDE_PX, max(w, h))
         small = View(view.camera.scaled((max(round(w / shrink), 1), max(round(h / shrink), 1))), view.camera_from_world)
         spp = max(PROBE_SPP, len(view.camera_from_world))
-        a, b = self._trace(small, spp, self.seed, None)
+        (a,), (b,) = self._trace(small, spp, self.seed, None)
         change = np.abs(_mean_light(a) - _mean_light(b)).max(-1)
         reference = np.maximum(_mean_light(b).max(-1), 1e-6)
         seen = (a.object_alpha > 0) & (b.object_alpha > 0)
@@ -175,13 +175,12 @@ class _RatioTask:
         inside = np.s_[y0:y1, x0:x1]
         # Two halves with their own random numbers: their difference is the noise that the filter may remove.
         spp = max(self._affordable_spp(x1 - x0, y1 - y0), 2 * len(view.camera_from_world))
-        halves = [self._trace(view, spp // 2, self.seed * 2 + k + 1, crop) for k in range(2)]
         lit, free = (
             ReceiverLight(
-                np.stack([half[k].object_rgb[inside] for half in halves]),
-                np.stack([half[k].object_alpha[inside] for half in halves]),
+                np.stack([half.object_rgb[inside] for half in halves]),
+                np.stack([half.object_alpha[inside] for half in halves]),
             )
-            for k in range(2)
+            for halves in self._trace(view, spp // 2, self.seed * 2 + 1, crop, parts=2)
         )
         small = View(_camera_of_crop(view, crop), view.camera_from_world)
         ratio = denoise_ratio(lit, free, self.renderer.gbuffer(self.without, small))
@@ -192,11 +191,15 @@ class _RatioTask:
         spp = min(self.spp, max(RECEIVER_SAMPLES / (width * height), MIN_RECEIVER_SPP))
         return 1 << int(np.log2(spp))
 
-    def _trace(self, view: View, spp: int, seed: int, crop: Crop | None) -> tuple[Radiance, Radiance]:
+    def _trace(
+        self, view: View, spp: int, seed: int, crop: Crop | None, parts: int = 1
+    ) -> tuple[tuple[Radiance, ...], tuple[Radiance, ...]]:
+        """The receivers with and without the objects, by the same random numbers."""
         ids = [instance.object_id for instance in self.receivers]
         lit, free = (
-            self.renderer.trace(
-                scene, view, objects=ids, spp=spp, seed=seed, max_depth=RECEIVER_DEPTH, crop=crop, with_rest=False
+            self.renderer.trace_parts(
+                scene, view, objects=ids, spp=spp, seed=seed, parts=parts, max_depth=RECEIVER_DEPTH, crop=crop,
+                with_rest=False,
             )
             for scene in (self.with_objects, self.without)
         )

@@ -59,8 +59,25 @@ class MitsubaRenderer:
         crop: Crop | None = None,
         with_rest: bool = True,
     ) -> Radiance:
-        """Path trace; ``spp`` samples in all, spread over the shutter samples. Without ``with_rest``, samples that
-        meet no object are not shaded and ``rest_rgb`` is 0.
+        """Path trace, see ``Renderer``; ``ValueError`` as in ``trace_parts``."""
+        return self.trace_parts(
+            scene, view, objects=objects, spp=spp, seed=seed, max_depth=max_depth, crop=crop, with_rest=with_rest
+        )[0]
+
+    def trace_parts(
+        self,
+        scene: RenderScene,
+        view: View,
+        *,
+        objects: Sequence[int],
+        spp: int,
+        seed: int,
+        parts: int = 1,
+        max_depth: int = 4,
+        crop: Crop | None = None,
+        with_rest: bool = True,
+    ) -> tuple[Radiance, ...]:
+        """``parts`` pictures of ``spp`` samples each, in one go.
 
         Raises ``ValueError`` when ``spp`` is smaller than the number of shutter samples or ``crop`` is not inside.
         """
@@ -71,8 +88,10 @@ class MitsubaRenderer:
         if self.is_scalar:
             from geometry.render.mitsuba_scalar import trace
 
-            return trace(compiled, view, objects, spp, seed, max_depth, crop, with_rest)
-        return _trace(compiled, view, objects, spp, seed, max_depth, crop, with_rest)
+            return tuple(
+                trace(compiled, view, objects, spp, seed + part, max_depth, crop, with_rest) for part in range(parts)
+            )
+        return _trace(compiled, view, objects, spp, seed, parts, max_depth, crop, with_rest)
 
     def _compiled(self, scene: RenderScene) -> Any:
         variants.activate(self.variant)
@@ -104,26 +123,29 @@ def _trace(
     objects: Sequence[int],
     spp: int,
     seed: int,
+    parts: int,
     max_depth: int,
     crop: Crop,
     with_rest: bool,
-) -> Radiance:
+) -> tuple[Radiance, ...]:
     from geometry.render.pixel_sampler import make_pixel_sampler
 
     pixels = _pixel_ids(crop, view.camera.wh[0])
-    sums = np.zeros((len(pixels), 7), np.float32)
+    sums = np.zeros((parts, len(pixels), 7), np.float32)
     integrator = mi.load_dict({"type": "path", "max_depth": max_depth, "rr_depth": max_depth + 1})
     sampler = make_pixel_sampler()
     wanted = _opaque(mi.UInt32, [*np.isin(compiled.object_ids, list(objects)), False])
     shutter = _Shutter(view, spp)
-    step = max(LANES_AT_ONCE // spp, 1)
+    samples = spp * parts
+    step = max(LANES_AT_ONCE // samples, 1)
     for start in range(0, len(pixels), step):
         chunk = pixels[start : start + step]
-        lane = dr.arange(mi.UInt32, len(chunk) * spp)
-        per_pixel = _opaque(mi.UInt32, spp)
+        lane = dr.arange(mi.UInt32, len(chunk) * samples)
+        per_pixel, per_part = _opaque(mi.UInt32, samples), _opaque(mi.UInt32, spp)
         pixel = dr.gather(mi.UInt32, _opaque(mi.UInt32, chunk), lane // per_pixel)
-        index = lane % per_pixel
-        sampler.start(pixel, index, _opaque(mi.UInt32, seed))
+        index = lane % per_part
+        # Each part has the numbers of a picture of its own whose seed is one higher.
+        sampler.start(pixel, index, _opaque(mi.UInt32, seed) + lane % per_pixel // per_part)
         ray, shape = _first_solid(compiled, _rays(view, shutter.poses(index), pixel, sampler.next_2d()))
         is_object = dr.gather(mi.UInt32, wanted, shape) == 1
         shaded = mi.Bool(True) if with_rest else is_object
@@ -134,8 +156,8 @@ def _trace(
         split += [dr.select(is_object, 0, c) for c in radiance] if with_rest else []
         dr.eval(split)
         for channel, values in enumerate(split):
-            sums[start : start + step, channel] = dr.block_sum(values, spp).numpy()
-    return _radiance(sums / spp, crop, view.camera.hw)
+            sums[:, start : start + step, channel] = dr.block_sum(values, spp).numpy().reshape(-1, parts).T
+    return tuple(_radiance(part / spp, crop, view.camera.hw) for part in sums)
 
 
 def _radiance(means: Array, crop: Crop, hw: tuple[int, int]) -> Radiance:

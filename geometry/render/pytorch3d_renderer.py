@@ -73,6 +73,9 @@ class Pytorch3dRenderer:
     ) -> Radiance:
         raise NotImplementedError("renderer pytorch3d draws G-buffers only: trace with mitsuba")
 
+    def trace_parts(self, *args: object, **kwargs: object) -> tuple[Radiance, ...]:
+        raise NotImplementedError("renderer pytorch3d draws G-buffers only: trace with mitsuba")
+
 
 def _read(scene: RenderScene, view: View, pix_to_face: np.ndarray, bary: np.ndarray, zbuf: np.ndarray) -> GBuffer:
     """The nearest solid layer of (H, W, LAYERS) rasterised faces."""

@@ -202,3 +202,14 @@ def test_crop_outside_the_picture_is_refused(best_renderer):
     scene = RenderScene((instance(BOX),), constant_light())
     with pytest.raises(ValueError, match="crop: expected 0 <= x0 < x1 <= 48"):
         best_renderer.trace(scene, from_front(), objects=[1], spp=1, seed=0, crop=(10, 0, 60, 10))
+
+
+def test_parts_are_what_single_pictures_of_the_next_seeds_would_be(tracer):
+    scene = RenderScene((instance(ball(0.8)),), lamp(16, 32, yaw=np.pi))
+    moving = View(CAMERA, tuple(rigid.look_at((x, 0, 4), (0, 0, 0)) for x in (-0.2, 0.2)))
+    parts = tracer.trace_parts(scene, moving, objects=[1], spp=8, seed=5, parts=2)
+    for part, seed in zip(parts, (5, 6), strict=True):
+        single = tracer.trace(scene, moving, objects=[1], spp=8, seed=seed)
+        np.testing.assert_allclose(part.object_alpha, single.object_alpha, atol=1e-6)
+        np.testing.assert_allclose(part.object_rgb, single.object_rgb, rtol=1e-4, atol=1e-5)
+    assert (parts[0].object_rgb != parts[1].object_rgb).any()
