@@ -45,7 +45,7 @@ from services.pipelines.stages.write_report import clip_facts, versions, write_r
 
 PlaneNumbers = tuple[float, float, float, float]  # normal and offset
 
-CHUNK = 6  # frames per stage: what a crash can cost
+CHUNK = 12  # frames per stage: what a crash can cost
 FIRST_CHUNKS = (HALO, HALO)  # small ones, so that the first pictures come soon
 
 
