@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -107,7 +108,8 @@ def test_pixels_outside_the_effect_matte_keep_their_code_values(
         composite = images.read_picture(result / "composite" / f"{number:04d}.png")
         effect = images.read_picture(result / "effect" / f"{number:04d}.png")[..., 0]
         assert set(np.unique(effect)) <= {0, 255}
-        assert 0.02 < (effect == 255).mean() < 0.6
+        true_change = images.read_mask(truth[0] / "change" / f"{number:04d}.png").mean()
+        assert 0.5 * true_change < (effect == 255).mean() < 4 * true_change
         np.testing.assert_array_equal(composite[effect == 0], plate[effect == 0])
 
 
@@ -126,8 +128,10 @@ def test_masks_and_picture_agree_with_the_true_render(truth: tuple[Path, HeroPla
         name = f"{number:04d}.png"
         visible = images.read_mask(truth[0] / "visible" / name)
         overlap.append(metrics.iou(images.read_mask(result / "masks" / name) > 0.5, visible > 0.5))
-        true, got = (images.read_picture(p / "composite" / name) for p in (truth[0], result))
-        error.append(((true.astype(float) - got) ** 2)[visible > 0.9].mean())
+        # Over 3 x 3 pixels: the truth is path-traced with few samples, and its noise is not what is compared.
+        pictures = (images.read_picture(p / "composite" / name).astype(float) for p in (truth[0], result))
+        true, got = (cv2.blur(picture, (3, 3)) for picture in pictures)
+        error.append(((true - got) ** 2)[visible > 0.9].mean())
     assert np.mean(overlap) > 0.9
     assert 10 * np.log10(255**2 / np.mean(error)) > 22
     everything = [images.read_mask(result / "masks" / "hero" / f"{n:04d}.png") for n in range(FRAMES)]
