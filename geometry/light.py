@@ -303,11 +303,11 @@ def light_chroma(radiance: Array, weight: Array) -> Array:
     """(3,) colour of the light with luminance 1, from (N, 3) radiance and (N,) weight.
 
     Shades of grey (Finlayson & Trezzi 2004, p = 6): bright surfaces tell the light's colour better than the mean does,
-    which is that of the floor. Even so a brown room is no orange lamp, and cameras are white-balanced: half of the
+    which is that of the floor. Even so a brown room is no orange lamp, and cameras are white-balanced: a third of the
     cast, as an exponent, is taken for the light and the rest for paint.
     """
     norm = np.average(np.maximum(radiance, 1e-6) ** 6, axis=0, weights=weight) ** (1 / 6)
-    chroma = np.sqrt(norm / (norm @ REC709))
+    chroma = np.cbrt(norm / (norm @ REC709))
     return chroma / (chroma @ REC709)
 
 
