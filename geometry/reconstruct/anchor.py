@@ -20,7 +20,7 @@ from jaxtyping import Float
 from geometry import rigid
 from geometry.camera import resample
 from geometry.reconstruct.errors import ReconstructError
-from geometry.reconstruct.triangulate import triangulate
+from geometry.reconstruct.triangulate import Triangulated, triangulate
 from geometry.scene import FrameSource, Plane, Scene4D
 from geometry.trajectory import CameraPath
 
@@ -32,6 +32,7 @@ SEEN_SLACK = 2  # frames
 MOST_ERROR_PX = 0.7  # of a corner that was followed well
 TRACK_SIGMA_PX = 0.15
 GOOD_SPREAD = 0.001  # of depth, relative
+ENOUGH_CORNERS = 12
 WINDOW_PX = 17  # side of the patch that is followed
 _LK_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4)
 
@@ -80,9 +81,7 @@ def fit_anchor(
         spread = _relative_spread(cameras, frame, at, plane, found.covariance[good])
         near, weight = _with_sparse(scene, frame, at, found.points[good], corners[good], spread)
         plane = _fit_plane(near, weight, cameras, frame, at, start, rng)
-    agreeing = (found.error_px < MOST_ERROR_PX) & (
-        np.abs(plane.distance(found.points)) < _tolerance(cameras, frame, plane, at)
-    )
+    agreeing = _agreeing(found, plane, _tolerance(cameras, frame, plane, at))
     if agreeing.sum() < 5:
         raise NoSurface(
             f"only {int(agreeing.sum())} points could be followed around pixel ({px[0]:g}, {px[1]:g})",
@@ -91,6 +90,15 @@ def fit_anchor(
     residual = found.error_px
     point = _on_plane(cameras, frame, at, plane)
     return Anchor(point, plane, int(agreeing.sum()), float(np.median(residual[agreeing])))
+
+
+def _agreeing(found: Triangulated, plane: Plane, tolerance: float) -> Array:
+    """(N,) bool: corners that lie on the plane, as far as their tracks can tell."""
+    normal = plane.normal
+    sigma = TRACK_SIGMA_PX * np.sqrt(np.einsum("i,nij,j->n", normal, found.covariance, normal))
+    with np.errstate(invalid="ignore"):
+        near = np.abs(plane.distance(found.points)) < tolerance + 2 * sigma
+    return (found.error_px < MOST_ERROR_PX) & near & (sigma < 10 * tolerance)
 
 
 def guess_anchor(scene: Scene4D, frame: int, px: tuple[float, float]) -> Anchor:
@@ -287,11 +295,14 @@ def _with_sparse(
     the distance. The scene's points do not say how well they were seen; they decide where corners are few.
     """
     sparse, distance = _near_points(scene, frame, at)
-    far_px = np.concatenate([np.linalg.norm(corners - at, axis=1), distance])
-    sure = 1 / (1 + (spread / GOOD_SPREAD) ** 2)
-    background = min(1.0, 4.0 / max(float(sure.sum()), 1e-9))
-    weight = np.exp(-0.5 * (far_px / (0.11 * scene.working_wh[0])) ** 2)
-    return np.concatenate([points, sparse]), weight * np.concatenate([sure, np.full(len(sparse), background)])
+    reach = 0.11 * scene.working_wh[0]
+    own = np.exp(-0.5 * (np.linalg.norm(corners - at, axis=1) / reach) ** 2)
+    if len(own):
+        own = own / (1 + (spread / max(GOOD_SPREAD, float(np.percentile(spread, 20)))) ** 2)
+    background = np.exp(-0.5 * (distance / reach) ** 2)
+    if len(own) >= ENOUGH_CORNERS:
+        background *= min(1.0, 0.5 * float(own.sum()) / max(float(background.sum()), 1e-9))
+    return np.concatenate([points, sparse]), np.concatenate([own, background])
 
 
 def _relative_spread(cameras: CameraPath, frame: int, at: Array, plane: Plane, covariance: Array) -> Array:

@@ -56,16 +56,28 @@ def load_delivered(folder: Path) -> Scene4D:
     document = delivered_document(folder)
     about = document["scene"]
     path, working_wh = path_from_document(document), tuple(about["working_wh"])
-    xyz, error_px = colmap.read_points(folder / "colmap" / "points3D.txt")
     return Scene4D(
         cameras=path.scaled(working_wh),
         source_wh=path.cameras[0].wh,
-        points=SparsePoints(xyz, error_px, np.full(len(xyz), 2)),  # the file does not say how often each was seen
+        points=_delivered_points(folder / "colmap"),
         depth=DeliveredDepth(folder, working_wh),
         mesh=load_ply(folder / MESH) if (folder / MESH).exists() else None,
         ground=about["ground"] and Plane(np.array(about["ground"]["normal"]), about["ground"]["offset"]),
         scale_known=about["scale_known"],
     )
+
+
+def _delivered_points(folder: Path) -> SparsePoints:
+    """The scene's points; from COLMAP's text alone when that is all there is, which says less."""
+    if (folder / POINTS).is_file():
+        return load_points(folder)
+    xyz, error_px = colmap.read_points(folder / "points3D.txt")
+    return SparsePoints(xyz, error_px, np.full(len(xyz), 2))
+
+
+def load_points(folder: Path) -> SparsePoints:
+    with np.load(folder / POINTS) as stored:
+        return SparsePoints(**{name: stored[name] for name in stored.files})
 
 
 def delivered_document(folder: Path) -> dict[str, Any]:
@@ -126,8 +138,7 @@ def load_cameras(cameras: Artifact) -> tuple[CameraPath, SparsePoints]:
     """Cameras on the working raster, and the points that came with them."""
     document = json.loads((cameras.path / CAMERAS).read_text())
     path = path_from_document(document).scaled(tuple(document["scene"]["working_wh"]))
-    with np.load(cameras.path / POINTS) as stored:
-        return path, SparsePoints(**{name: stored[name] for name in stored.files})
+    return path, load_points(cameras.path)
 
 
 def load_scene(cameras: Artifact, depth: Artifact, mesh: Artifact | None, scale: float | None) -> Scene4D:

@@ -17,7 +17,7 @@ from services.media.clip import ClipReader
 from services.media.contact_sheet import Tile, contact_sheet, evenly
 from services.media.encode import VideoWriter
 from services.pipelines.context import Artifact, Report
-from services.pipelines.scene_folder import CAMERAS, MESH, scene_document
+from services.pipelines.scene_folder import CAMERAS, MESH, save_points, scene_document
 
 Array = np.ndarray
 PREVIEW_WIDTH_PX = 480
@@ -40,6 +40,7 @@ def export_scene(
     (out / CAMERAS).write_text(scene_document(scene, cameras))
     on_source = scene.cameras.scaled(scene.source_wh)
     colmap.write_colmap(out / "colmap", on_source, scene.points)
+    save_points(out / "colmap", scene.points)  # with what the text model does not hold: who saw each point
     if scene.mesh is not None and config.scale is None:
         shutil.copy(mesh.path / MESH, out / MESH)
     elif scene.mesh is not None:

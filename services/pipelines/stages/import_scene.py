@@ -14,7 +14,7 @@ from services.pipelines.context import Report
 from services.pipelines.scene_folder import CAMERAS, MESH, delivered_document, load_delivered, save_points
 
 FIELD = "scene.scene_dir"
-SCENE_FILES = (CAMERAS, MESH, "colmap/points3D.txt", "depth/*.exr", "confidence/*.png")
+SCENE_FILES = (CAMERAS, MESH, "colmap/points*", "depth/*.exr", "confidence/*.png")
 
 
 @dataclass(frozen=True)
