@@ -23,7 +23,7 @@ from benchmarks import metrics
 from benchmarks.process import Run, run
 from examples.make_demo_clip import raster, show_progress
 from examples.small_scene import PathKind, Variant, camera_path, make_scene
-from examples.truth import place_hero, render_truth
+from examples.truth import MAX_DEPTH, place_hero, render_truth
 from geometry import frames as camera_files
 from geometry import rigid
 from geometry.trajectory import CameraPath
@@ -40,6 +40,7 @@ TOLERANCE_PX = 2.0
 def render(folder: Path, kind: PathKind, frames: int, wh: tuple[int, int], variant: Variant = "textured") -> None:
     """Render the truth of one path into ``folder`` unless it is there already, complete and with the same settings."""
     settings = {"kind": kind, "frames": frames, "wh": list(wh), "variant": variant, "spp": SPP, "seed": SEED,
+                "max_depth": MAX_DEPTH,
                 "shutter_samples": SHUTTER_SAMPLES, "grain_sigma": GRAIN, "yaw_deg": YAW_DEG}
     done = folder / "settings.json"
     if done.exists() and json.loads(done.read_text()) == settings:

@@ -42,7 +42,7 @@ HERO_ID = 100
 UP = np.array([0.0, 1.0, 0.0])
 CHANGE = 0.02  # linear light
 SMOOTH_PX = 2.0  # path-tracing noise is averaged over this width before a change counts
-MAX_DEPTH = 3
+MAX_DEPTH = 5  # three bounces: in a warm room each one still adds percents
 SHUTTER_DEG = 180.0
 
 

@@ -63,6 +63,41 @@ class DepthSource(Protocol):
     def read(self, frame: int) -> DepthMap: ...
 
 
+class MotionSource(Protocol):
+    """What moves by itself, on the working raster (lens distortion included), by source frame number."""
+
+    def read(self, frame: int) -> Array:
+        """(H, W) uint8 labels: 0 stands still, else the ``Mover.label`` of what is seen there."""
+        ...
+
+
+@dataclass(frozen=True)
+class RigidTrack:
+    """A stiff thing's motion: ``world_from_rest[i]`` takes its points at frame ``rest`` to frame ``frames[i]``."""
+
+    rest: int
+    frames: tuple[int, ...]
+    world_from_rest: Array  # (N, 4, 4) rigid; the identity at ``rest``
+
+    def __post_init__(self) -> None:
+        expect_shape("world_from_rest", self.world_from_rest, (len(self.frames), 4, 4))
+
+
+@dataclass(frozen=True)
+class Mover:
+    """Something that moves by itself. ``depth`` (N,) is its z-depth in each of ``frames``, nan where nobody knows."""
+
+    label: int  # 1..255, as in the motion masks
+    frames: tuple[int, ...]  # ascending; where it is seen
+    depth: Array
+    depth_sigma: Array  # (N,) relative standard deviation of ``depth``
+    track: RigidTrack | None = None  # None: it bends, or its motion could not be measured
+
+    def __post_init__(self) -> None:
+        expect_shape("depth", self.depth, (len(self.frames),))
+        expect_shape("depth_sigma", self.depth_sigma, (len(self.frames),))
+
+
 @dataclass(frozen=True)
 class Plane:
     """Points x with ``normal @ x = offset``; ``normal`` is unit length and points to the free side."""
@@ -107,7 +142,8 @@ class SparsePoints:
 class Scene4D:
     """A reconstructed or modelled scene; everything after it cannot tell which.
 
-    ``cameras`` are on the working raster (the displayed picture scaled to at most 960 px); gravity is -Y.
+    ``cameras`` are on the working raster (the displayed picture scaled to at most 960 px); gravity is -Y. ``depth``
+    shows what each frame shows, movers included; ``mesh``, ``points`` and ``ground`` are what stands still.
     """
 
     cameras: CameraPath
@@ -117,6 +153,8 @@ class Scene4D:
     mesh: Mesh | None = None
     ground: Plane | None = None
     scale_known: bool = False
+    motion: MotionSource | None = None  # None: nobody looked for movers
+    movers: tuple[Mover, ...] = ()
 
     @property
     def working_wh(self) -> tuple[int, int]:

@@ -84,7 +84,22 @@ def scene_options(message: common_pb2.SceneOptions, access: Access) -> requests.
         if message.HasField("known_distance")
         else None,
         camera_height_m=_optional(message, "camera_height_m"),
+        kind=_shot_kind(message.kind),
+        movers=tuple(_mover_click(click, f"scene.movers[{i}]") for i, click in enumerate(message.movers)),
     )
+
+
+def _shot_kind(number: int) -> str:
+    if number not in common_pb2.ShotKind.values():
+        raise InvalidRequest("scene.kind", "a ShotKind", number)
+    name = common_pb2.ShotKind.Name(number).removeprefix("SHOT_KIND_").lower()
+    return "" if name == "unspecified" else name
+
+
+def _mover_click(message: common_pb2.MoverClick, field: str) -> requests.MoverClick:
+    if not message.HasField("at_px"):
+        raise InvalidRequest(f"{field}.at_px", "a position in the picture", "none")
+    return requests.MoverClick(message.at_px.x, message.at_px.y, _optional(message, "frame"))
 
 
 def inserted_object(message: common_pb2.InsertedObject, access: Access, field: str) -> requests.InsertedObject:

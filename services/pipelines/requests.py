@@ -44,17 +44,33 @@ class KnownDistance:
 
 
 @dataclass(frozen=True)
+class MoverClick:
+    """A pixel on something that moves by itself."""
+
+    x: float
+    y: float
+    frame: int | None = None  # None = the first frame of the range
+
+
+SHOT_KINDS = ("", "parallax", "pan", "locked")
+
+
+@dataclass(frozen=True)
 class SceneOptions:
     """How to solve a clip, or where its solution lies."""
 
     cameras_file: str = ""  # an imported solve
     scene_dir: str = ""  # the output folder of an earlier reconstruct job
     focal_mm: float | None = None  # 36 mm wide film back
-    horizon: str = ""
+    horizon: str = ""  # X0,Y0,X1,Y1: two points on it in the first frame
     known_distance: KnownDistance | None = None
     camera_height_m: float | None = None
+    kind: str = ""  # one of SHOT_KINDS; empty = found in the clip
+    movers: tuple[MoverClick, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.kind not in SHOT_KINDS:
+            raise InvalidRequest("scene.kind", " ".join(SHOT_KINDS[1:]), self.kind)
         for name in ("focal_mm", "camera_height_m"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):

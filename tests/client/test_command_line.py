@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from backlot import Clip, InsertedObject, KnownDistance, Lighting, Matching, SceneOptions
+from backlot import Clip, InsertedObject, KnownDistance, Lighting, Matching, MoverClick, SceneOptions
 from backlot.cli import main
 from backlot.cli._arguments import parse
 from backlot.v1 import jobs_pb2
@@ -71,9 +71,14 @@ def test_shared_flags(flags: str, field: str, value: object) -> None:
 
 
 def test_reconstruct_flags() -> None:
-    request = _request("reconstruct c.mov --out o --cameras s.json --horizon 1,2,3,4 --range 5-9 --seed 3")
+    request = _request(
+        "reconstruct c.mov --out o --cameras s.json --horizon 1,2,3,4 --range 5-9 --seed 3 --kind pan --mover 4,5@7 "
+        "--mover 1,2"
+    )
     assert request.clip == Clip("c.mov", 5, 9)
-    assert request.scene == SceneOptions(cameras_file="s.json", horizon="1,2,3,4")
+    assert request.scene == SceneOptions(
+        cameras_file="s.json", horizon="1,2,3,4", kind="pan", movers=(MoverClick(4, 5, 7), MoverClick(1, 2))
+    )
     assert request.seed == 3
 
 
@@ -106,6 +111,9 @@ OBJECT = "insert c.mp4 --out o --object a.glb"
         ("insert c.mp4 --out o --at 1,2 --object a.glb", "--at: expected after the --object that it belongs to"),
         ("insert c.mp4 --out o", "--object: expected at least one, got none"),
         (f"{ONE} --range 9-3", "--range: expected A-B, first and last frame number, got '9-3'"),
+        (f"{ONE} --mover 5", "--mover: expected X,Y or X,Y@FRAME, got '5'"),
+        (f"{ONE} --mover 5,6@", "--mover: expected X,Y or X,Y@FRAME, got '5,6@'"),
+        (f"{ONE} --horizon 5,6,5,6", "--horizon: expected X0,Y0,X1,Y1: two different points, got '5,6,5,6'"),
         (f"{ONE} --range 5", "--range: expected A-B, first and last frame number, got '5'"),
         (f"{ONE} --seed -1", "--seed: expected a whole number >= 0, got '-1'"),
         (f"{ONE} --shutter-deg 400", "--shutter-deg: expected degrees from 0 to 360, got '400'"),

@@ -47,6 +47,8 @@ def _full(tmp_path: Path) -> insertion_pb2.InsertObjectRequest:
         scene=common_pb2.SceneOptions(
             cameras_file=_at(tmp_path, "cameras.json"), focal_mm=35, horizon="level",
             known_distance=common_pb2.KnownDistance(x0=1, y0=2, x1=3, y1=4, metres=5), camera_height_m=1.6,
+            kind=common_pb2.SHOT_KIND_LOCKED,
+            movers=[common_pb2.MoverClick(at_px=common_pb2.PixelPoint(x=6, y=7), frame=8)],
         ),
         lighting=common_pb2.Lighting(hdri=_at(tmp_path, "sky.hdr"), hdri_yaw_deg=90, exposure_ev=-1),
         matching=common_pb2.Matching(motion_blur=False, shutter_deg=0),
@@ -69,7 +71,8 @@ def test_every_field_of_an_insertion_arrives(access: Access, tmp_path: Path) -> 
             requests.InsertedObject(str(tmp_path / "chair.glb"), (0.0, 0.0), height_px=180.0),
         ),
         scene=requests.SceneOptions(
-            str(tmp_path / "cameras.json"), "", 35.0, "level", requests.KnownDistance(1.0, 2.0, 3.0, 4.0, 5.0), 1.6
+            str(tmp_path / "cameras.json"), "", 35.0, "level", requests.KnownDistance(1.0, 2.0, 3.0, 4.0, 5.0), 1.6,
+            "locked", (requests.MoverClick(6.0, 7.0, 8),),
         ),
         lighting=requests.Lighting(str(tmp_path / "sky.hdr"), 90.0, -1.0),
         matching=requests.Matching(motion_blur=False, grain=True, sharpness=True, shutter_deg=0.0),

@@ -33,6 +33,7 @@ from backlot._requests import (
     KnownDistance,
     Lighting,
     Matching,
+    MoverClick,
     ReconstructRequest,
     SceneOptions,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "KnownDistance",
     "Lighting",
     "Matching",
+    "MoverClick",
     "NotFound",
     "PermissionDenied",
     "ReconstructRequest",

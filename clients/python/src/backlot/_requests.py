@@ -69,6 +69,18 @@ class KnownDistance:
 
 
 @dataclass(frozen=True)
+class MoverClick:
+    """A pixel on something that moves by itself; ``frame`` None is the first of the range."""
+
+    x: float
+    y: float
+    frame: int | None = None
+
+    def to_proto(self) -> common_pb2.MoverClick:
+        return common_pb2.MoverClick(at_px=common_pb2.PixelPoint(x=self.x, y=self.y), frame=self.frame)
+
+
+@dataclass(frozen=True)
 class SceneOptions:
     """What is known about the scene, or where an earlier solve of it lies."""
 
@@ -78,6 +90,8 @@ class SceneOptions:
     horizon: str = ""
     known_distance: KnownDistance | None = None
     camera_height_m: float | None = None
+    kind: str = ""  # parallax, pan or locked; empty = found in the clip
+    movers: tuple[MoverClick, ...] = ()
 
     @property
     def inputs(self) -> Iterator[tuple[str, Input]]:
@@ -94,6 +108,8 @@ class SceneOptions:
             horizon=self.horizon,
             known_distance=self.known_distance.to_proto() if self.known_distance else None,
             camera_height_m=self.camera_height_m,
+            kind=common_pb2.ShotKind.Value(f"SHOT_KIND_{self.kind.upper() or 'UNSPECIFIED'}"),
+            movers=[click.to_proto() for click in self.movers],
         )
 
 

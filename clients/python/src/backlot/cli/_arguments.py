@@ -19,6 +19,7 @@ from backlot._requests import (
     KnownDistance,
     Lighting,
     Matching,
+    MoverClick,
     ReconstructRequest,
     SceneOptions,
 )
@@ -127,6 +128,23 @@ def _distance(text: str) -> KnownDistance:
     if distance.metres <= 0:
         raise _expected(what, text)
     return distance
+
+
+def _horizon(text: str) -> str:
+    what = "X0,Y0,X1,Y1: two different points"
+    x0, y0, x1, y1 = _numbers(text, 4, what)
+    if (x0, y0) == (x1, y1):
+        raise _expected(what, text)
+    return text
+
+
+def _mover(text: str) -> MoverClick:
+    what = "X,Y or X,Y@FRAME"
+    at, marked, frame = text.partition("@")
+    x, y = _numbers(at, 2, what)
+    if marked and not frame.isdecimal():
+        raise _expected(what, text)
+    return MoverClick(x, y, int(frame) if marked else None)
 
 
 def _numbers(text: str, count: int, what: str) -> list[float]:
@@ -246,7 +264,16 @@ def _add_look(group: Any) -> None:
 
 def _add_scene_knowledge(group: Any) -> None:
     group.add_argument("--focal-mm", metavar="F", type=_positive, help="focal length on a 36 mm wide film back")
-    group.add_argument("--horizon", metavar="...", default="", help="what is known about the horizon")
+    group.add_argument(
+        "--kind", choices=("parallax", "pan", "locked"), default="", help="how the camera moves; found unless given"
+    )
+    group.add_argument(
+        "--horizon", metavar="X0,Y0,X1,Y1", type=_horizon, help="two points on it in the first frame"
+    )
+    group.add_argument(
+        "--mover", metavar="X,Y[@FRAME]", dest="movers", type=_mover, action="append", default=[],
+        help="a pixel on something that moves and was missed; may repeat",
+    )
     group.add_argument(
         "--known-distance", metavar="X0,Y0,X1,Y1,METRES", type=_distance, help="two pixels and what lies between them"
     )
@@ -300,9 +327,11 @@ def _scene(arguments: argparse.Namespace) -> SceneOptions:
         cameras_file=arguments.cameras,
         scene_dir=getattr(arguments, "scene", ""),
         focal_mm=arguments.focal_mm,
-        horizon=arguments.horizon,
+        horizon=arguments.horizon or "",
         known_distance=arguments.known_distance,
         camera_height_m=arguments.camera_height_m,
+        kind=arguments.kind,
+        movers=tuple(arguments.movers),
     )
 
 

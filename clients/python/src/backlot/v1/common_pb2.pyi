@@ -1,9 +1,22 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class ShotKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SHOT_KIND_UNSPECIFIED: _ClassVar[ShotKind]
+    SHOT_KIND_PARALLAX: _ClassVar[ShotKind]
+    SHOT_KIND_PAN: _ClassVar[ShotKind]
+    SHOT_KIND_LOCKED: _ClassVar[ShotKind]
+SHOT_KIND_UNSPECIFIED: ShotKind
+SHOT_KIND_PARALLAX: ShotKind
+SHOT_KIND_PAN: ShotKind
+SHOT_KIND_LOCKED: ShotKind
 
 class MediaPath(_message.Message):
     __slots__ = ("uri", "asset")
@@ -47,21 +60,33 @@ class KnownDistance(_message.Message):
     metres: float
     def __init__(self, x0: _Optional[float] = ..., y0: _Optional[float] = ..., x1: _Optional[float] = ..., y1: _Optional[float] = ..., metres: _Optional[float] = ...) -> None: ...
 
+class MoverClick(_message.Message):
+    __slots__ = ("at_px", "frame")
+    AT_PX_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    at_px: PixelPoint
+    frame: int
+    def __init__(self, at_px: _Optional[_Union[PixelPoint, _Mapping]] = ..., frame: _Optional[int] = ...) -> None: ...
+
 class SceneOptions(_message.Message):
-    __slots__ = ("cameras_file", "scene_dir", "focal_mm", "horizon", "known_distance", "camera_height_m")
+    __slots__ = ("cameras_file", "scene_dir", "focal_mm", "horizon", "known_distance", "camera_height_m", "kind", "movers")
     CAMERAS_FILE_FIELD_NUMBER: _ClassVar[int]
     SCENE_DIR_FIELD_NUMBER: _ClassVar[int]
     FOCAL_MM_FIELD_NUMBER: _ClassVar[int]
     HORIZON_FIELD_NUMBER: _ClassVar[int]
     KNOWN_DISTANCE_FIELD_NUMBER: _ClassVar[int]
     CAMERA_HEIGHT_M_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MOVERS_FIELD_NUMBER: _ClassVar[int]
     cameras_file: MediaPath
     scene_dir: MediaPath
     focal_mm: float
     horizon: str
     known_distance: KnownDistance
     camera_height_m: float
-    def __init__(self, cameras_file: _Optional[_Union[MediaPath, _Mapping]] = ..., scene_dir: _Optional[_Union[MediaPath, _Mapping]] = ..., focal_mm: _Optional[float] = ..., horizon: _Optional[str] = ..., known_distance: _Optional[_Union[KnownDistance, _Mapping]] = ..., camera_height_m: _Optional[float] = ...) -> None: ...
+    kind: ShotKind
+    movers: _containers.RepeatedCompositeFieldContainer[MoverClick]
+    def __init__(self, cameras_file: _Optional[_Union[MediaPath, _Mapping]] = ..., scene_dir: _Optional[_Union[MediaPath, _Mapping]] = ..., focal_mm: _Optional[float] = ..., horizon: _Optional[str] = ..., known_distance: _Optional[_Union[KnownDistance, _Mapping]] = ..., camera_height_m: _Optional[float] = ..., kind: _Optional[_Union[ShotKind, str]] = ..., movers: _Optional[_Iterable[_Union[MoverClick, _Mapping]]] = ...) -> None: ...
 
 class PixelPoint(_message.Message):
     __slots__ = ("x", "y")
