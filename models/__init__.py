@@ -1,1 +1,1 @@
-"""Swappable backends, one folder per kind, one file per backend."""
+"""Swappable backends, one folder per kind, one file per backend. Importing a module here loads no torch."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from models.checkpoints import Policy
+from models.runtime import RuntimeSettings
 from services.errors import InvalidRequest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +51,7 @@ class StoreConfig:
 @dataclass(frozen=True)
 class ReconstructSettings:
     max_side: int = 960  # px of the working raster
+    depth_backend: str = "embedded"  # or the name or path of a checkpoint's manifest
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,28 @@ class HarmonizeSettings:
 
 
 @dataclass(frozen=True)
+class ModelsSettings:
+    """Learned backends: where weights lie, which are allowed, how they compute. docs/models.md says more."""
+
+    folder: str = ""  # a folder per checkpoint; empty = in the user's cache folder
+    allow_noncommercial: bool = False  # weights whose licence forbids commercial work
+    allow_download: bool = False  # fetch absent weights from the Hugging Face hub
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+
+    @property
+    def policy(self) -> Policy:
+        root = Path(self.folder).expanduser() if self.folder else cache_folder() / "models"
+        return Policy(root, self.allow_noncommercial, self.allow_download)
+
+
+@dataclass(frozen=True)
 class Settings:
     """What pipelines see of the configuration, as ``context.settings``."""
 
     reconstruct: ReconstructSettings = field(default_factory=ReconstructSettings)
     render: RenderSettings = field(default_factory=RenderSettings)
     harmonize: HarmonizeSettings = field(default_factory=HarmonizeSettings)
+    models: ModelsSettings = field(default_factory=ModelsSettings)
 
 
 @dataclass(frozen=True)
@@ -80,10 +99,11 @@ class Config:
     reconstruct: ReconstructSettings = field(default_factory=ReconstructSettings)
     render: RenderSettings = field(default_factory=RenderSettings)
     harmonize: HarmonizeSettings = field(default_factory=HarmonizeSettings)
+    models: ModelsSettings = field(default_factory=ModelsSettings)
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.reconstruct, self.render, self.harmonize)
+        return Settings(self.reconstruct, self.render, self.harmonize, self.models)
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Config:

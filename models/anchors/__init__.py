@@ -1,0 +1,1 @@
+"""Anchor views painted by image diffusion."""

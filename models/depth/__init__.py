@@ -1,0 +1,1 @@
+"""Learned depth of single pictures, and its alignment to a scene."""

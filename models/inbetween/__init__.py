@@ -1,0 +1,1 @@
+"""Clips between two anchors by video diffusion."""

@@ -1,0 +1,52 @@
+"""Which class is which backend; imported when one is loaded, never before."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from models.checkpoints import Checkpoint
+from models.errors import UnknownName
+from models.runtime import Runtime
+
+BACKENDS: dict[str, dict[str, str]] = {
+    "depth": {
+        "depth_anything": "models.depth.depth_anything:DepthAnything",
+        "depth_pro": "models.depth.depth_pro:DepthPro",
+    },
+    "video_segmentation": {
+        "sam2": "models.segmentation.sam2_video:Sam2Video",
+        "sam3": "models.segmentation.sam2_video:Sam3Video",
+    },
+    "picture_segmentation": {
+        "sam": "models.segmentation.sam:Sam",
+    },
+    "anchors": {
+        "flux_sag": "models.anchors.flux_sag:FluxSag",
+        "qwen_controlnet": "models.anchors.qwen_controlnet:QwenControlNet",
+    },
+    "inbetween": {
+        "cogvideox_ggi": "models.inbetween.cogvideox_ggi:CogVideoXGgi",
+        "wan_flf": "models.inbetween.wan_flf:WanFlf",
+        "wan_vace": "models.inbetween.wan_vace:WanVace",
+    },
+}
+
+
+def backend(kind: str, name: str) -> Any:
+    """The class of a backend. Raises ``UnknownName`` that lists the names there are."""
+    if kind not in BACKENDS:
+        raise UnknownName(f"kind of model: expected one of {', '.join(BACKENDS)}, got {kind!r}")
+    if name not in BACKENDS[kind]:
+        raise UnknownName(f"{kind} backend: expected one of {', '.join(BACKENDS[kind])}, got {name!r}")
+    module, _, attribute = BACKENDS[kind][name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def load(checkpoint: Checkpoint, runtime: Runtime) -> Any:
+    """The model that ``checkpoint``'s manifest names, with its weights: what the Protocol of its kind promises.
+
+    Raises ``ModelError``.
+    """
+    manifest = checkpoint.manifest
+    return backend(manifest.kind, manifest.backend).load(checkpoint, runtime)

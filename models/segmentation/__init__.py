@@ -1,0 +1,1 @@
+"""Learned masks of what clicks, boxes or painted masks show."""
