@@ -5,10 +5,12 @@ Masks are (H, W), pictures (H, W, 3) in [0, 1], pixels (x, y), lengths in px or 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from geometry import rigid
 
@@ -143,3 +145,120 @@ def depth_error(depth: Array, truth: Array) -> DepthError:
     return DepthError(
         float((np.abs(ours - theirs) / theirs).mean()), float((ratio < 1.25).mean()), known.sum() / (truth > 0).sum()
     )
+
+
+@dataclass(frozen=True)
+class RotationError:
+    """Of camera rotations, whatever the worlds' own directions."""
+
+    step_deg: float  # root mean square error of the turn from one pose to the next (RPE)
+    worst_deg: float  # largest error of a pose after the best common turn of the world
+
+
+def rotation_error(camera_from_world: Array, truth: Array) -> RotationError:
+    """Of (N, 4, 4) poses. Raises ``ValueError`` for fewer than 2."""
+    if len(truth) < 2:
+        raise ValueError(f"truth: expected at least 2 poses, got {len(truth)}")
+    ours, theirs = (Rotation.from_matrix(poses[:, :3, :3]) for poses in (camera_from_world, truth))
+    steps, true_steps = ours[1:] * ours[:-1].inv(), theirs[1:] * theirs[:-1].inv()
+    world = (ours.inv() * theirs).mean()
+    return RotationError(
+        float(np.degrees(np.sqrt(((steps * true_steps.inv()).magnitude() ** 2).mean()))),
+        float(np.degrees((ours * world * theirs.inv()).magnitude().max())),
+    )
+
+
+def scale_to(depth: Array, truth: Array) -> float:
+    """Median of truth / depth over what is known (> 0) in both. Raises ``ValueError`` when nothing is."""
+    known = (depth > 0) & (truth > 0)
+    if not known.any():
+        raise ValueError("depth: expected pixels known in both maps, got none")
+    return float(np.median(truth[known].astype(np.float64) / depth[known]))
+
+
+def confident_depth_error(depth: Array, confidence: Array, truth: Array, share: float) -> DepthError:
+    """Error of the most confident ``share`` of the true pixels, (N,) each, after ``scale_to`` over just these.
+
+    Equal confidences are kept or left out together, so that it may be more. A pixel without a depth has no confidence;
+    if it is among them all the same, it is wrong by 100 %.
+    """
+    there = truth > 0
+    depth, truth = depth[there].astype(np.float64), truth[there].astype(np.float64)
+    confidence = np.where(depth > 0, confidence[there], -1.0)
+    left_out = len(confidence) - math.ceil(share * len(confidence) - 1e-9)
+    kept = confidence >= np.partition(confidence, left_out)[left_out]
+    ours, theirs = depth[kept], truth[kept]
+    ours = ours * scale_to(ours, theirs)
+    with np.errstate(divide="ignore"):
+        ratio = np.maximum(ours / theirs, theirs / ours)
+    return DepthError(
+        float((np.abs(ours - theirs) / theirs).mean()), float((ratio < 1.25).mean()), float((depth > 0).mean())
+    )
+
+
+@dataclass(frozen=True)
+class DepthDoubt:
+    """Does the confidence know what is wrong? Shares of the pixels that have a depth and a true one."""
+
+    wrong: float
+    wrong_doubted: float  # of the wrong ones; nan when none is
+    right_trusted: float  # of the others
+
+
+def depth_doubt(
+    depth: Array, confidence: Array, truth: Array, scale: float, *, wrong_by: float = 0.1, doubted_below: float = 0.5
+) -> DepthDoubt:
+    """``wrong_by`` is the relative error from which a depth (times ``scale``) is wrong."""
+    known = (depth > 0) & (truth > 0)
+    wrong = np.abs(scale * depth[known] - truth[known]) > wrong_by * truth[known]
+    doubted = confidence[known] < doubted_below
+    return DepthDoubt(_mean(wrong), _mean(doubted[wrong]), _mean(~doubted[~wrong]))
+
+
+def _mean(values: Array) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+@dataclass(frozen=True)
+class EdgeCounts:
+    """Edge pixels; counts of several pictures add up."""
+
+    true: int = 0
+    found: int = 0  # of the true ones
+    ours: int = 0
+    right: int = 0  # of ours
+
+    def __add__(self, other: EdgeCounts) -> EdgeCounts:
+        return EdgeCounts(
+            self.true + other.true, self.found + other.found, self.ours + other.ours, self.right + other.right)
+
+    @property
+    def recall(self) -> float:
+        return self.found / self.true if self.true else float("nan")
+
+    @property
+    def f(self) -> float:
+        """Harmonic mean of recall and precision."""
+        total = self.found * self.ours + self.right * self.true
+        return 2 * self.found * self.right / total if total else 0.0
+
+
+def depth_edges(depth: Array, jump: float = 1.1) -> Array:
+    """(H, W) bool: the nearer pixel of each two neighbours whose depths, both known, differ by a factor > ``jump``."""
+    edges = np.zeros(depth.shape, bool)
+    for axis in (0, 1):
+        a, b = np.moveaxis(depth, axis, 0)[:-1], np.moveaxis(depth, axis, 0)[1:]
+        known = (a > 0) & (b > 0)
+        marked = np.moveaxis(edges, axis, 0)
+        marked[:-1] |= known & (b > jump * a)
+        marked[1:] |= known & (a > jump * b)
+    return edges
+
+
+def edge_counts(depth: Array, truth: Array, tolerance_px: float) -> EdgeCounts:
+    """An edge is found, or right, when the other map has one within ``tolerance_px``. Where there is no true depth
+    nobody knows whether an edge is right: ours do not count there."""
+    theirs = depth_edges(truth)
+    ours = depth_edges(depth) & (truth > 0)
+    near_ours, near_theirs = ((_distance_to(e) <= tolerance_px if e.any() else e) for e in (ours, theirs))
+    return EdgeCounts(*(int(np.count_nonzero(e)) for e in (theirs, theirs & near_ours, ours, ours & near_theirs)))

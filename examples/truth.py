@@ -195,19 +195,14 @@ class _Studio:
         return View(self.path.camera(frame), (self.path.pose(frame),))
 
     def _view(self, frame: int) -> View:
-        offsets = (np.arange(self.shutter_samples) + 0.5) / self.shutter_samples - 0.5
-        times = frame + offsets * SHUTTER_DEG / 360
+        times = shutter_times(frame, self.shutter_samples)
         return View(self.path.camera(frame), tuple(self.path.pose_between(time) for time in times))
 
     def _seed(self, frame: int, draw: int) -> int:
-        return int(np.random.SeedSequence([self.seed, frame, draw]).generate_state(1)[0])
+        return frame_seed(self.seed, frame, draw)
 
     def _developed(self, linear: Array, frame: int) -> Array:
-        """(H, W, 3) uint8 sRGB with the frame's grain."""
-        code = srgb_from_linear(np.clip(linear, 0, 1))
-        if self.grain_sigma > 0:
-            code = code + self.grain_sigma * np.random.default_rng([self.seed, frame, 1]).standard_normal(code.shape)
-        return quantized(code, np.dtype(np.uint8))
+        return developed(linear, self.grain_sigma, self.seed, frame)
 
     def _changing_part(self, frame: int) -> Crop | None:
         """Pixels around the hero and the floor as far as its shadow falls; None when all lie outside the picture."""
@@ -225,6 +220,24 @@ class _Studio:
         x0, y0 = (max(int(v), 0) for v in np.floor(px.min(0)))
         x1, y1 = (min(int(v), side) for v, side in zip(np.ceil(px.max(0)), (w, h), strict=True))
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def shutter_times(frame: int, samples: int) -> Array:
+    """(samples,) frame numbers at which a shutter of 180 degrees, centred on the frame, is sampled."""
+    return frame + ((np.arange(samples) + 0.5) / samples - 0.5) * SHUTTER_DEG / 360
+
+
+def frame_seed(seed: int, frame: int, draw: int) -> int:
+    """For one picture of a clip; ``draw`` tells the pictures of a frame apart."""
+    return int(np.random.SeedSequence([seed, frame, draw]).generate_state(1)[0])
+
+
+def developed(linear: Array, grain_sigma: float, seed: int, frame: int) -> Array:
+    """(H, W, 3) uint8 sRGB of linear light, with the frame's white grain of deviation ``grain_sigma`` in sRGB."""
+    code = srgb_from_linear(np.clip(linear, 0, 1))
+    if grain_sigma > 0:
+        code = code + grain_sigma * np.random.default_rng([seed, frame, 1]).standard_normal(code.shape)
+    return quantized(code, np.dtype(np.uint8))
 
 
 def change_matte(composite: Array, plate: Array, visible: Array) -> Array:

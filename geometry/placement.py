@@ -1,14 +1,20 @@
-"""From an anchor on a surface to the object's pose and size."""
+"""From an anchor on a surface to the object's pose and size, and to its motion over the surface."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float, Num
+from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
+from scipy.spatial.transform import Rotation
 
 from geometry import rigid
 from geometry.camera import Camera
-from geometry.scene import Placement, Plane
+from geometry.scene import Placement, Plane, RigidTrack
+from geometry.trajectory import CameraPath
 
 Array = np.ndarray
 UP = np.array([0.0, 1.0, 0.0])
@@ -90,3 +96,46 @@ def place(
 def matrix(placement: Placement) -> Float[Array, "4 4"]:
     """(4, 4) ``world_from_object`` with the scale folded in."""
     return placement.world_from_object @ np.diag([placement.scale] * 3 + [1.0])
+
+
+@dataclass(frozen=True)
+class PathKey:
+    """At ``frame`` the base stands on pixel ``at`` (x, y), turned by ``yaw`` radians from how it was placed."""
+
+    frame: int
+    at: tuple[float, float]
+    yaw: float
+
+
+def path_on_support(placement: Placement, keys: Sequence[PathKey], cameras: CameraPath) -> RigidTrack:
+    """The motion of an object that slides over its support from key to key; the placing frame is a key of its own.
+
+    Eased: monotone cubics (Fritsch and Carlson 1980) through the keys, without overshoot, at rest before the first and
+    after the last. ``cameras`` are of the raster the pixels are meant in. Raises ``ValueError`` that names the key for
+    a frame without camera, one used twice, or a pixel that does not show the support.
+    """
+    up, points, turns = upright(placement.support), {placement.frame: placement.anchor}, {placement.frame: 0.0}
+    for key in keys:
+        if key.frame in points:
+            raise ValueError(f"key {key.frame}: expected a frame once, and not the one the object is placed in")
+        if key.frame not in cameras:
+            raise ValueError(f"key {key.frame}: expected a frame whose camera is known")
+        points[key.frame] = _on_support(placement.support, cameras, key)
+        turns[key.frame] = key.yaw
+    at = sorted(points)
+    frames = tuple(range(at[0], at[-1] + 1))
+    if len(at) == 1:
+        return RigidTrack(placement.frame, frames, np.eye(4)[None])
+    where = PchipInterpolator(at, np.array([points[f] for f in at]))(frames)
+    turn = PchipInterpolator(at, np.array([turns[f] for f in at]))(frames)
+    rotation = Rotation.from_rotvec(turn[:, None] * up).as_matrix()
+    return RigidTrack(placement.frame, frames, rigid.rigid(rotation, where - rotation @ placement.anchor))
+
+
+def _on_support(support: Plane, cameras: CameraPath, key: PathKey) -> Array:
+    world_from_camera = rigid.inverse(cameras.pose(key.frame))
+    ray = world_from_camera[:3, :3] @ cameras.camera(key.frame).rays_from_px(np.array(key.at))
+    t = float(support.intersect(world_from_camera[:3, 3], ray))
+    if not (np.isfinite(t) and t > 0):
+        raise ValueError(f"key {key.frame}: pixel {key.at[0]:g},{key.at[1]:g} does not show the surface")
+    return world_from_camera[:3, 3] + t * ray

@@ -7,12 +7,13 @@ scene-linear Rec.709 float32; alpha is premultiplied; the world is right-handed 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from geometry import rigid
 from geometry.mesh import Mesh
 from geometry.shapes import expect_shape
 from geometry.trajectory import CameraPath
@@ -76,11 +77,34 @@ class RigidTrack:
     """A stiff thing's motion: ``world_from_rest[i]`` takes its points at frame ``rest`` to frame ``frames[i]``."""
 
     rest: int
-    frames: tuple[int, ...]
+    frames: tuple[int, ...]  # ascending
     world_from_rest: Array  # (N, 4, 4) rigid; the identity at ``rest``
+    points: Array = field(default_factory=lambda: np.zeros((0, 3)))  # (K, 3) of its surface at ``rest``, in the world
 
     def __post_init__(self) -> None:
         expect_shape("world_from_rest", self.world_from_rest, (len(self.frames), 4, 4))
+        expect_shape("points", self.points, (None, 3))
+
+    def at(self, time: float) -> Array:
+        """(4, 4) ``world_from_rest`` at a fractional frame number; before and after its frames it stands still."""
+        i = int(np.clip(np.searchsorted(self.frames, time, "right") - 1, 0, max(len(self.frames) - 2, 0)))
+        if len(self.frames) == 1:
+            return self.world_from_rest[0]
+        a, b = self.frames[i], self.frames[i + 1]
+        weight = float(np.clip((time - a) / (b - a), 0, 1))
+        rest_from = rigid.inverse(self.world_from_rest[i : i + 2])
+        # The origin of what is interpolated moves on a straight line: here that of the thing, not of the world.
+        return rigid.inverse(rigid.interpolate(rest_from[0], rest_from[1], weight))
+
+    def relative_to(self, frame: int) -> RigidTrack:
+        """The same motion with another frame as its rest. Raises ``ValueError`` for a frame that it does not cover."""
+        if frame not in self.frames:
+            raise ValueError(f"frame: expected one of {self.frames[0]}..{self.frames[-1]}, got {frame}")
+        new_from_rest = self.world_from_rest[self.frames.index(frame)]
+        return RigidTrack(
+            frame, self.frames, self.world_from_rest @ rigid.inverse(new_from_rest),
+            rigid.transform(new_from_rest, self.points),
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +133,11 @@ class Plane:
         expect_shape("normal", self.normal, (3,))
         if abs(np.linalg.norm(self.normal) - 1) > 1e-6:
             raise ValueError(f"normal: expected unit length, got {np.linalg.norm(self.normal):.6f}")
+
+    def moved(self, new_from_old: Array) -> Plane:
+        """After a rigid motion (4, 4)."""
+        normal = new_from_old[:3, :3] @ self.normal
+        return Plane(normal, self.offset + float(normal @ new_from_old[:3, 3]))
 
     def distance(self, points: Array) -> Array:
         """Signed distance of (..., 3) points, positive on the free side."""

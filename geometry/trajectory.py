@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -40,7 +41,7 @@ class CameraPath:
     def __contains__(self, frame: int) -> bool:
         return frame in self._index
 
-    @property
+    @cached_property
     def _index(self) -> dict[int, int]:
         return {frame: i for i, frame in enumerate(self.frames)}
 
@@ -72,6 +73,11 @@ class CameraPath:
     def centres(self) -> Float[Array, "n 3"]:
         """(N, 3) camera centres in the world."""
         return rigid.inverse(self.camera_from_world)[:, :3, 3]
+
+    @property
+    def has_one_centre(self) -> bool:
+        """Whether the camera only turns, or stands still: then nothing is seen from two sides."""
+        return len(self) > 1 and float(np.ptp(self.centres, axis=0).max()) < 1e-9
 
     @property
     def view_directions(self) -> Float[Array, "n 3"]:

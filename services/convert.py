@@ -22,16 +22,20 @@ from services.executors.preview import PreviewSpec
 from services.jobs.journal import Event, Job, ResultFile, State
 from services.pipelines import requests
 
-RECONSTRUCT, INSERT = "reconstruct", "insert"
+RECONSTRUCT, IMPORT_SCENE, INSERT = "reconstruct", "import_scene", "insert"
+SCENE_KINDS = (RECONSTRUCT, IMPORT_SCENE)  # whose result is a scene
+JobRequest = requests.ReconstructRequest | requests.ImportSceneRequest | requests.InsertRequest
 
 
-def job_request(kind: str, data: bytes, access: Access) -> requests.ReconstructRequest | requests.InsertRequest:
+def job_request(kind: str, data: bytes, access: Access) -> JobRequest:
     """The request of a job, from the serialised message."""
     if kind == RECONSTRUCT:
         return reconstruct_request(scene_pb2.ReconstructSceneRequest.FromString(data), access)
+    if kind == IMPORT_SCENE:
+        return import_scene_request(scene_pb2.ImportSceneRequest.FromString(data), access)
     if kind == INSERT:
         return insert_request(insertion_pb2.InsertObjectRequest.FromString(data), access)
-    raise InvalidRequest("kind", f"{RECONSTRUCT} or {INSERT}", kind)
+    raise InvalidRequest("kind", f"{RECONSTRUCT}, {IMPORT_SCENE} or {INSERT}", kind)
 
 
 def no_cache(kind: str, data: bytes) -> bool:
@@ -43,6 +47,17 @@ def reconstruct_request(
 ) -> requests.ReconstructRequest:
     return requests.ReconstructRequest(
         clip=clip(message.clip, access), scene=scene_options(message.scene, access), seed=message.seed
+    )
+
+
+def import_scene_request(message: scene_pb2.ImportSceneRequest, access: Access) -> requests.ImportSceneRequest:
+    return requests.ImportSceneRequest(
+        path=path(message.path, access, "path"),
+        cameras_file=path(message.cameras_file, access, "cameras_file"),
+        clip=clip(message.clip, access) if message.HasField("clip") else None,
+        width_px=message.width_px,
+        height_px=message.height_px,
+        rate=message.rate,
     )
 
 
@@ -174,7 +189,7 @@ def job_metadata(job: Job, last: Event) -> jobs_pb2.JobMetadata:
 
 
 def scene(job: Job) -> scene_pb2.Scene:
-    """The reconstruct pipeline's metadata has the fields of the message."""
+    """The metadata of a pipeline that makes scenes has the fields of the message."""
     assert job.result is not None
     facts = job.result["metadata"]
     return scene_pb2.Scene(
@@ -259,9 +274,14 @@ def timestamp(seconds: float) -> timestamp_pb2.Timestamp:
     return message
 
 
-_REQUESTS: dict[str, Any] = {RECONSTRUCT: scene_pb2.ReconstructSceneRequest, INSERT: insertion_pb2.InsertObjectRequest}
+_REQUESTS: dict[str, Any] = {
+    RECONSTRUCT: scene_pb2.ReconstructSceneRequest,
+    IMPORT_SCENE: scene_pb2.ImportSceneRequest,
+    INSERT: insertion_pb2.InsertObjectRequest,
+}
 _RESPONSES: dict[str, Callable[..., Message]] = {
     RECONSTRUCT: scene_pb2.ReconstructResponse,
+    IMPORT_SCENE: scene_pb2.ReconstructResponse,
     INSERT: insertion_pb2.InsertResponse,
 }
 

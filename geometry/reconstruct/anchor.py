@@ -21,7 +21,7 @@ from geometry import rigid
 from geometry.camera import resample
 from geometry.reconstruct.errors import ReconstructError
 from geometry.reconstruct.triangulate import Triangulated, triangulate
-from geometry.scene import FrameSource, Plane, Scene4D
+from geometry.scene import FrameSource, Plane, RigidTrack, Scene4D
 from geometry.trajectory import CameraPath
 
 Array = np.ndarray
@@ -33,6 +33,7 @@ MOST_ERROR_PX = 0.7  # of a corner that was followed well
 TRACK_SIGMA_PX = 0.15
 GOOD_SPREAD = 0.001  # of depth, relative
 ENOUGH_CORNERS = 12
+FARTHEST_HEIGHTS = 100.0  # of the camera: beyond, a pixel of horizon is a great deal of ground
 WINDOW_PX = 17  # side of the patch that is followed
 _LK_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4)
 
@@ -60,6 +61,8 @@ def fit_anchor(
     Raises ``NoSurface`` where too little can be followed: sky, glass, a blank wall or a mover.
     """
     cameras = scene.cameras
+    if cameras.has_one_centre:
+        return ground_anchor(scene, frame, px)
     scale = scene.working_wh[0] / scene.source_wh[0], scene.working_wh[1] / scene.source_wh[1]
     at = np.array([px[0] * scale[0], px[1] * scale[1]])
     views = _spread(cameras.frames, frame, max_frames)
@@ -101,8 +104,52 @@ def _agreeing(found: Triangulated, plane: Plane, tolerance: float) -> Array:
     return (found.error_px < MOST_ERROR_PX) & near & (sigma < 10 * tolerance)
 
 
+def ground_anchor(scene: Scene4D, frame: int, px: tuple[float, float]) -> Anchor:
+    """Where the pixel's ray meets the scene's ground. Raises ``NoSurface`` at and above the horizon."""
+    if scene.ground is None:
+        raise NoSurface("the shot shows no ground", "Give the horizon, or cameras with a scene")
+    at = np.array(px) * scene.working_wh / scene.source_wh
+    origin, direction = _ray(scene.cameras, frame, at)
+    t = float(scene.ground.intersect(origin, direction))
+    height = float(scene.ground.distance(origin))
+    if not (0 < t * np.linalg.norm(direction) < FARTHEST_HEIGHTS * height):
+        raise NoSurface(
+            f"pixel ({px[0]:g}, {px[1]:g}) lies at or above the horizon",
+            "Choose a pixel on the ground, or say where the horizon is",
+        )
+    return Anchor(origin + t * direction, scene.ground, 0, 0.0)
+
+
+def carrier_anchor(scene: Scene4D, frame: int, px: tuple[float, float], track: RigidTrack, *, seed: int) -> Anchor:
+    """The surface at ``px`` of a stiff thing that moves, as it lies in ``frame``, from the points it was followed by.
+
+    Raises ``NoSurface`` where too few of them lie around the pixel.
+    """
+    at = np.array(px) * scene.working_wh / scene.source_wh
+    points = track.relative_to(frame).points
+    shown, inside = _seen(scene.cameras, frame, points)
+    distance = np.where(inside, np.linalg.norm(shown - at, axis=1), np.inf)
+    near = np.argsort(distance, kind="stable")[:40]
+    near = near[distance[near] < 0.12 * scene.working_wh[0]]
+    if len(near) < 5:
+        raise NoSurface(
+            f"only {len(near)} points of what moves are known around pixel ({px[0]:g}, {px[1]:g})",
+            "Choose a pixel on its textured part, or give the way with path:KEYS",
+        )
+    origin, direction = _ray(scene.cameras, frame, at)
+    weight = np.exp(-0.5 * (distance[near] / max(float(np.median(distance[near])), 4.0)) ** 2)
+    depth = float(np.median(rigid.transform(scene.cameras.pose(frame), points[near])[:, 2]))
+    start = Plane(UP, float((origin + depth * direction) @ UP))
+    rng = np.random.default_rng([seed, 0xCA7])
+    plane = _fit_plane(points[near], weight, scene.cameras, frame, at, start, rng)
+    off_px = np.abs(plane.distance(points[near])) * scene.cameras.camera(frame).fx / depth
+    return Anchor(_on_plane(scene.cameras, frame, at, plane), plane, len(near), float(np.median(off_px)))
+
+
 def guess_anchor(scene: Scene4D, frame: int, px: tuple[float, float]) -> Anchor:
     """A level surface at about the depth of the pixel, at once and without the clip: for previews only."""
+    if scene.cameras.has_one_centre:
+        return ground_anchor(scene, frame, px)
     at = np.array([px[0] * scene.working_wh[0] / scene.source_wh[0], px[1] * scene.working_wh[1] / scene.source_wh[1]])
     plane = _start_planes(scene, frame, at)[0]
     return Anchor(_on_plane(scene.cameras, frame, at, plane), plane, 0, float("nan"))

@@ -8,7 +8,8 @@ track_length (P,), and the observations: obs_index (M,), obs_point (M,), obs_xy 
 folder. Frames are 0-based indices here. Pixels: first centre (0.5, 0.5), COLMAP's convention and ours.
 
 How: key frames are mapped first (global, then incremental, over a grid of focal lengths), all other frames are then
-resected against the key frames' points, all tracks are triangulated, and everything is adjusted together.
+resected against the key frames' points, all tracks are triangulated, and everything is adjusted together
+(``adjust.py``; the lens gets k2 and k3 only when they explain what k1 leaves).
 """
 
 from __future__ import annotations
@@ -22,15 +23,20 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from geometry.reconstruct.adjust import Adjusted, Bundle, Freedom, Views, adjust
+
 Array = np.ndarray
 
 MIN_PAIR_MATCHES = 30
-MAX_PARTNERS = 12  # of a key frame in the database, spread from its next neighbour to the farthest
+MAX_PARTNERS = 7  # of a key frame in the database, spread from its next neighbour to the farthest
 GOOD_REPROJECTION_PX = 0.45  # an attempt this good ends the search for a focal length
 FILTER_PX = 2.0
 MIN_ANGLE = np.deg2rad(0.6)
 POINTS_PER_KEYFRAME = 350
-ADJUSTED_OBSERVATIONS = 40_000
+ADJUSTED_OBSERVATIONS = 20_000
+ADJUSTED_FRAMES = 240  # of a long clip, spread; the others are resected
+WHOLE = 0.9  # of the frames registered: gaps do not matter then
+LENS_GAIN = 0.97  # of the cost that k1 leaves; k2 and k3 must do better
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,11 @@ class Result:
     focal_px: float = 0.0
     distortion: tuple[float, float, float, float, float] = (0.0,) * 5  # k1 k2 p1 p2 k3
     registered: int = 0
+    longest: int = 0  # frames in a row that were registered
     points: int = 0
     reprojection_px: float = 0.0
     median_triangulation_deg: float = 0.0
+    depth_spread: float = 0.0  # of the points' distances, relative: next to none is a turn, taken for an orbit
     attempts: tuple[str, ...] = ()
 
 
@@ -151,8 +159,12 @@ def _chained(keypoints: dict, pairs: list, index: dict[int, int]) -> Observation
 
 
 def _spread_tracks(seen: Observations, wh: tuple[int, int], per_frame: int) -> Observations:
-    """Whole tracks, about ``per_frame`` a frame: those that live longest in every cell of the picture."""
-    length = np.bincount(seen.track, minlength=seen.tracks)
+    """Whole tracks, about ``per_frame`` a frame: those that span most time in every cell of the picture.
+
+    Span, not count: a point that is seen again after a long time is what closes a loop.
+    """
+    count = np.bincount(seen.track, minlength=seen.tracks)
+    length = _span(seen)
     side = np.sqrt(wh[0] * wh[1] / per_frame)
     cell = (seen.xy // side).astype(np.int64) @ (1, 100_000)
     order = np.lexsort((-length[seen.track], cell, seen.frame))
@@ -161,9 +173,16 @@ def _spread_tracks(seen: Observations, wh: tuple[int, int], per_frame: int) -> O
     keep[seen.track[order[first]]] = True
     # A track that is the best somewhere is kept everywhere, so cells fill up: take the longest until there are enough.
     ranked = np.flatnonzero(keep)[np.argsort(-length[keep], kind="stable")]
-    enough = np.searchsorted(np.cumsum(length[ranked]), 1.6 * per_frame * len(np.unique(seen.frame)))
+    enough = np.searchsorted(np.cumsum(count[ranked]), 1.6 * per_frame * len(np.unique(seen.frame)))
     keep[ranked[enough + 1 :]] = False
     return seen.where(keep[seen.track])
+
+
+def _span(seen: Observations) -> Array:
+    first, last = np.full(seen.tracks, np.iinfo(np.int64).max), np.full(seen.tracks, -1)
+    np.minimum.at(first, seen.track, seen.frame)
+    np.maximum.at(last, seen.track, seen.frame)
+    return last - first
 
 
 # --- key frames --------------------------------------------------------------------------------------------------
@@ -173,19 +192,34 @@ def _map_keyframes(
     request: Request, seen: Observations, attempts: list[str]
 ) -> tuple[pycolmap.Reconstruction | None, str]:
     """The best model of the key frames over mappers and focal lengths."""
-    best, best_score, best_method = None, np.inf, ""
+    best, best_score, best_method, before = None, np.inf, "", np.inf
+    keys = _connected(request, seen)
     for number, (mapper, focal, model) in enumerate(_attempts(request, seen)):
         registered = model.num_reg_images() if model else 0
-        share = registered / len(request.keyframes)
+        share = min(1.0, registered / keys)
         error = model.compute_mean_reprojection_error() if model and model.num_points3D() else np.inf
-        attempts.append(f"{mapper} f={focal:.0f}: {registered}/{len(request.keyframes)}, {error:.3f} px")
+        attempts.append(f"{mapper} f={focal:.0f}: {registered}/{keys}, {error:.3f} px")
         # A frame lost costs more than any error that still passes the gate.
         score = error + 10 * (1 - share)
         if model is not None and share >= 0.5 and score < best_score:
             best, best_score, best_method = model, score, mapper
-        if best_score < GOOD_REPROJECTION_PX or (number >= 2 and best_score < 2 * GOOD_REPROJECTION_PX):
+        same = abs(score - before) < 0.02 * score  # from another focal length: what is left is the lens's distortion
+        before = score
+        if best_score < GOOD_REPROJECTION_PX or ((same or number >= 2) and best_score < 2 * GOOD_REPROJECTION_PX):
             break
     return best, best_method
+
+
+def _connected(request: Request, seen: Observations) -> int:
+    """How many key frames hang together by shared tracks: no mapper can do more."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(request.keyframes)
+    pairs = np.array(list(_key_pairs(seen, [np.flatnonzero(seen.frame == k) for k in request.keyframes])), int)
+    a, b = pairs.reshape(-1, 2).T
+    _, group = connected_components(coo_matrix((np.ones(len(a)), (a, b)), (count, count)), directed=False)
+    return int(np.bincount(group).max())
 
 
 def _attempts(request: Request, seen: Observations) -> Iterator[tuple[str, float, pycolmap.Reconstruction | None]]:
@@ -199,10 +233,14 @@ def _attempts(request: Request, seen: Observations) -> Iterator[tuple[str, float
             yield mapper, focal, max(models.values(), key=lambda m: m.num_reg_images(), default=None)
 
 
-def _camera(request: Request, focal: float) -> pycolmap.Camera:
+def _camera(request: Request, focal: float, distortion: Array | None = None) -> pycolmap.Camera:
+    """The simplest of COLMAP's models that has ``distortion`` (k1, k2, k3)."""
     w, h = request.wh
-    return pycolmap.Camera(model="SIMPLE_RADIAL", width=w, height=h, params=[focal, w / 2, h / 2, 0.0], camera_id=1,
-                           has_prior_focal_length=True)
+    k1, k2, k3 = (0.0, 0.0, 0.0) if distortion is None else (float(k) for k in distortion)
+    model, params = "SIMPLE_RADIAL", [focal, w / 2, h / 2, k1]
+    if k2 or k3:
+        model, params = "FULL_OPENCV", [focal, focal, w / 2, h / 2, k1, k2, 0.0, 0.0, k3, 0.0, 0.0, 0.0]
+    return pycolmap.Camera(model=model, width=w, height=h, params=params, camera_id=1, has_prior_focal_length=True)
 
 
 def _fill_database(path: Path, request: Request, seen: Observations, focal: float) -> None:
@@ -256,6 +294,8 @@ def _global(folder: Path, request: Request) -> dict[int, pycolmap.Reconstruction
     options.decompose_relative_pose = True
     options.mapper.bundle_adjustment.refine_focal_length = request.focal_px is None
     options.mapper.ba_num_iterations = 2
+    options.mapper.bundle_adjustment.ceres.solver_options.max_num_iterations = 25  # all is adjusted again later
+    options.mapper.bundle_adjustment.ceres.solver_options.function_tolerance = 1e-5
     options.mapper.global_positioning.use_gpu = False
     options.mapper.bundle_adjustment.ceres.use_gpu = False
     return pycolmap.global_mapping(folder / "database.db", request.images or folder, folder, options)
@@ -285,17 +325,58 @@ def _complete(request: Request, seen: Observations, keys: pycolmap.Reconstructio
     for _ in range(2):  # the second time with the points that the first round's frames brought
         _resect(request, seen, camera, poses, xyz)
         xyz = _triangulate(seen, camera, poses)
-    fixed = request.focal_px is not None
-    # Every point keeps all its observations; which points take part decides how long the adjustment takes.
-    thin = _thinned(seen, xyz, poses, request)
-    for loss_px in (1.0, 0.5):
-        model = _model(request, thin, camera, poses, xyz)
-        _adjust(model, loss_px, fixed)
-        camera = model.cameras[1]
-        poses = {i.image_id - 1: i.cam_from_world().matrix() for i in model.images.values()}
+    for loss_px, most_terms in ((1.0, 1), (0.5, 3)):
+        # Every point keeps all its observations; which points take part decides how long the adjustment takes.
+        chosen = _spread_frames(sorted(poses))
+        thin = _thinned(seen.where(np.isin(seen.frame, chosen)), xyz, poses, request)
+        camera, poses = _adjusted(request, thin, camera, {i: poses[i] for i in chosen}, xyz, loss_px, most_terms)
         xyz = _triangulate(seen, camera, poses)
-        thin = _thinned(seen, xyz, poses, request)
-    return _model(request, seen, camera, poses, xyz)
+        _resect(request, seen, camera, poses, xyz)
+    if len(poses) < WHOLE * request.frames:  # a solve that failed half-way: islands beyond a gap are not trusted
+        poses = {i: poses[i] for i in _longest_run(sorted(poses))}
+    return _model(seen, camera, poses, _triangulate(seen, camera, poses))
+
+
+def _longest_run(frames: list[int]) -> list[int]:
+    breaks = np.flatnonzero(np.diff(frames) > 1) + 1
+    return max((run.tolist() for run in np.split(np.array(frames), breaks)), key=len)
+
+
+def _spread_frames(frames: list[int]) -> list[int]:
+    step = np.linspace(0, len(frames) - 1, min(len(frames), ADJUSTED_FRAMES)).round().astype(int)
+    return [frames[i] for i in step]
+
+
+def _adjusted(
+    request: Request, seen: Observations, camera: pycolmap.Camera, poses: dict[int, Array], xyz: Array, loss_px: float,
+    most_terms: int,
+) -> tuple[pycolmap.Camera, dict[int, Array]]:
+    """Camera and poses after a bundle adjustment of ``seen``."""
+    indices = sorted(poses)
+    stacked = np.stack([poses[i] for i in indices])
+    ids, point = np.unique(seen.track, return_inverse=True)
+    k1, k2, _, _, k3 = _opencv_distortion(camera)
+    views = Views(np.searchsorted(indices, seen.frame), point, seen.xy - np.array(request.wh) / 2)
+    start = Bundle(stacked[..., :3], stacked[..., 3], xyz[ids], np.full(len(indices), camera.mean_focal_length()),
+                   np.array([k1, k2, k3]))
+    found = _with_lens(start, views, request.focal_px is None, loss_px, most_terms)
+    bundle = found.bundle
+    matrices = np.concatenate([bundle.rotation, _translation(bundle)[..., None]], 2)
+    return _camera(request, float(bundle.focal[0]), bundle.distortion), dict(zip(indices, matrices, strict=True))
+
+
+def _with_lens(start: Bundle, views: Views, focal_free: bool, loss_px: float, most_terms: int) -> Adjusted:
+    simple = adjust(start, views, Freedom(focal_free, distortion=1), loss_px=loss_px)
+    if most_terms == 1:
+        return simple
+    full = adjust(simple.bundle, views, Freedom(focal_free, distortion=most_terms), loss_px=loss_px)
+    return full if full.cost < LENS_GAIN * simple.cost else simple
+
+
+def _translation(bundle: Bundle) -> Array:
+    if bundle.translation is None:
+        raise ValueError("bundle: expected translations, got none")
+    return bundle.translation
 
 
 def _resect(request: Request, seen: Observations, camera: pycolmap.Camera, poses: dict[int, Array], xyz: Array) -> None:
@@ -386,7 +467,7 @@ def _thinned(seen: Observations, xyz: Array, poses: dict[int, Array], request: R
     return _spread_tracks(part, request.wh, max(150, ADJUSTED_OBSERVATIONS // max(len(poses), 1)))
 
 
-def _model(request: Request, seen: Observations, camera: pycolmap.Camera, poses: dict[int, Array], xyz: Array
+def _model(seen: Observations, camera: pycolmap.Camera, poses: dict[int, Array], xyz: Array
            ) -> pycolmap.Reconstruction:
     """A COLMAP model of all posed frames and all points that are finite, with consistent observations only."""
     model = pycolmap.Reconstruction()
@@ -408,18 +489,6 @@ def _model(request: Request, seen: Observations, camera: pycolmap.Camera, poses:
         if len(seen_in) >= 3:
             model.add_point3D(xyz[track], pycolmap.Track([pycolmap.TrackElement(*e) for e in seen_in]))
     return model
-
-
-def _adjust(model: pycolmap.Reconstruction, loss_px: float, focal_fixed: bool) -> None:
-    options = pycolmap.BundleAdjustmentOptions()
-    options.print_summary = False
-    options.refine_focal_length = not focal_fixed
-    options.refine_extra_params = True
-    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    options.ceres.loss_function_scale = loss_px
-    options.ceres.solver_options.max_num_iterations = 40
-    options.ceres.solver_options.function_tolerance = 1e-6
-    pycolmap.bundle_adjustment(model, options)
 
 
 # --- results -----------------------------------------------------------------------------------------------------
@@ -450,15 +519,21 @@ def _write(model: pycolmap.Reconstruction, method: str, attempts: tuple[str, ...
              track_length=np.array([p.track.length() for p in points]),
              obs_index=seen.frame, obs_point=seen.track, obs_xy=seen.xy)
     camera = model.cameras[1]
-    return Result(True, method, float(camera.mean_focal_length()), _opencv_distortion(camera), len(images),
-                  len(xyz), float(model.compute_mean_reprojection_error()), float(np.rad2deg(np.median(angle))),
-                  attempts)
+    return Result(True, method, float(camera.mean_focal_length()), _opencv_distortion(camera),
+                  len(images), len(_longest_run(index.tolist())), len(xyz),
+                  float(model.compute_mean_reprojection_error()), float(np.rad2deg(np.median(angle))),
+                  _spread_of(np.linalg.norm(xyz - centres[index].mean(0), axis=1)), attempts)
+
+
+def _spread_of(distance: Array) -> float:
+    low, middle, high = np.percentile(distance, [10, 50, 90]) if len(distance) else (1.0, 1.0, 1.0)
+    return float((high - low) / middle)
 
 
 def _opencv_distortion(camera: pycolmap.Camera) -> tuple[float, float, float, float, float]:
     extra = [float(p) for p in camera.params[list(camera.extra_params_idxs())]]
-    if camera.model_name == "OPENCV":
-        return (extra[0], extra[1], extra[2], extra[3], 0.0)
+    if camera.model_name == "FULL_OPENCV":
+        return (extra[0], extra[1], extra[2], extra[3], extra[4])
     return (extra[0], extra[1] if len(extra) > 1 else 0.0, 0.0, 0.0, 0.0)
 
 

@@ -3,8 +3,9 @@
     ReconstructError
       TooFewFrames    less than a clip
       TooFewFeatures  nothing to follow: black, blurred, or blank
-      NoParallax      the camera stood still or only turned
-      SolveFailed     it moved, but no solution passed the gate
+      SizeChanged     the pictures are not all of one size
+      HasCuts         several shots in one clip
+      SolveFailed     no solution passed the gate: its path, or its turns, were not found
       DistanceNotSeen a measurement that gives scale does not hit the scene
 """
 
@@ -27,8 +28,16 @@ class TooFewFeatures(ReconstructError):
     pass
 
 
-class NoParallax(ReconstructError):
+class SizeChanged(ReconstructError):
     pass
+
+
+class HasCuts(ReconstructError):
+    """``cuts`` are the frames that begin a new shot."""
+
+    def __init__(self, message: str, hint: str, cuts: tuple[int, ...]) -> None:
+        self.cuts = cuts
+        super().__init__(message, hint)
 
 
 class SolveFailed(ReconstructError):

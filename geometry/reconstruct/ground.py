@@ -69,6 +69,22 @@ def world_y_up(ground: Ground) -> Array:
     return rigid.rigid(rigid.rotation_between(ground.up, np.array([0.0, 1.0, 0.0])), np.zeros(3))
 
 
+def standing(rotation: Array, up: Array) -> Array:
+    """(N, 4, 4) ``camera_from_world`` of a camera that only turns, in a world that its height measures.
+
+    ``rotation`` (N, 3, 3) is camera_from_reference and ``up`` (3,) in the reference frame. The camera's centre lies at
+    (0, 1, 0) over the ground y = 0; the first frame looks along -Z.
+    """
+    forward = rotation[0][2]
+    back = up * (forward @ up) - forward
+    if np.linalg.norm(back) < 1e-6:  # straight up or down: what is up in the picture lies ahead
+        back = np.cross(rotation[0][0], up)
+    back = back / np.linalg.norm(back)
+    reference_from_world = np.stack([np.cross(up, back), up, back], 1)
+    turned = rotation @ reference_from_world
+    return rigid.rigid(turned, -turned[:, :, 1])
+
+
 def _scene_size(cameras: CameraPath, points: Array) -> float:
     """Median distance between cameras and points."""
     centre = cameras.centres.mean(0)
@@ -90,18 +106,20 @@ def _level_plane(points: Array, prior: Array, tolerance: float, rng: np.random.G
     best = int(np.argmax(counts))
     if counts[best] < MIN_SHARE * len(points):
         return None
-    normal, offset, reach = normals[best], offsets[best], tolerance
-    for _ in range(6):
+    normal, offset, scale = normals[best], float(offsets[best]), 0.5 * tolerance
+    for _ in range(30):
         away = np.abs(points @ normal - offset)
-        inside = points[away < reach]
-        if len(inside) < 10:
+        inside = away < tolerance
+        # A rug on a floor makes two layers in one slab: a plane through both is tilted, so one of them has to win.
+        weight = np.where(inside, 1 / (1 + (away / scale) ** 2) ** 2, 0)
+        if inside.sum() < 10:
             return None
-        middle = inside.mean(0)
-        normal = np.linalg.svd(inside - middle, full_matrices=False)[2][2]
+        middle = weight @ points / weight.sum()
+        normal = np.linalg.svd((points[inside] - middle) * np.sqrt(weight[inside, None]), full_matrices=False)[2][2]
         normal = normal * np.sign(normal @ prior)
         offset = float(normal @ middle)
-        # As tight as the plane's own noise: what merely passes through the slab (walls, clutter) must not tilt it.
-        reach = np.clip(4 * np.median(np.abs(inside @ normal - offset)), 0.1 * tolerance, tolerance)
+        spread = np.average(away, weights=weight**2)
+        scale = max(0.8 * scale, spread) if scale > spread else scale
     return Plane(normal, offset) if normal @ prior > np.cos(SNAP) else None
 
 

@@ -8,19 +8,21 @@ from geometry.reconstruct.tracks import Tracks
 
 STEP_SHARE = 0.02  # of the picture's long side that points move between key frames
 MIN_SURVIVING = 0.55  # of a key frame's points that the next one still sees
-MIN_KEYFRAMES, MAX_KEYFRAMES = 16, 60
+MIN_COVERED = 0.6  # of its picture that such points still cover
+MIN_KEYFRAMES, MAX_KEYFRAMES = 16, 36
 
 
-def choose_keyframes(tracks: Tracks) -> list[int]:
-    """Positions in ``tracks.frames``, ascending; always the first and the last."""
+def choose_keyframes(tracks: Tracks, most: int = MAX_KEYFRAMES) -> list[int]:
+    """Positions in ``tracks.frames``, ascending; always the first and the last. More than ``most`` only when tracks
+    are too short for fewer."""
     step_px = STEP_SHARE * max(tracks.wh)
     while len(chosen := _walk(tracks, step_px)) < min(MIN_KEYFRAMES, len(tracks.frames)) and step_px > 1:
         step_px /= 1.3
-    if len(chosen) <= MAX_KEYFRAMES:
+    if len(chosen) <= most:
         return chosen
     while True:
         chosen = _walk(tracks, step_px)
-        if len(chosen) <= MAX_KEYFRAMES:
+        if len(chosen) <= most:
             return chosen
         step_px *= 1.25
         if step_px > max(tracks.wh):  # fast or blurred: survival decides, so the count is what it is
@@ -38,6 +40,6 @@ def _walk(tracks: Tracks, step_px: float) -> list[int]:
         alive = max(len(tracks.at(key)[0]), 1)
         ids, a, b = tracks.common(key, frames[i + 1])
         moved = np.median(np.linalg.norm(b - a, axis=1)) if len(ids) else np.inf
-        if moved > step_px or len(ids) < MIN_SURVIVING * alive:
+        if moved > step_px or len(ids) < MIN_SURVIVING * alive or tracks.covered(key, frames[i + 1]) < MIN_COVERED:
             chosen.append(i)
     return chosen

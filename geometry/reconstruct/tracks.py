@@ -25,20 +25,22 @@ Array = np.ndarray
 Progress = Callable[[int, int], None]
 
 WORKING_SIDE_PX = 960
+COVER_CELLS = 12  # along the picture's long side
 
 
 @dataclass(frozen=True)
 class TrackSettings:
     """How many points are followed, and how strictly."""
 
-    points: int = 1600  # alive at a time
-    window_px: int = 21  # of the frame-to-frame prediction
+    points: int = 1200  # alive at a time
+    window_px: int = 15  # of the frame-to-frame prediction
     levels: int = 4
     forward_backward_px: float = 0.7
     patch_radius_px: int = 7  # of the patch that is remembered
     min_correlation: float = 0.85  # with the remembered patch
     max_stretch: float = 2.0  # of the patch, before it is given up
-    iterations: int = 4
+    iterations: int = 3
+    min_roundness: float = 0.08  # smaller over larger eigenvalue of a patch's structure tensor; 0 along an edge
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,15 @@ class Tracks:
         ids_b, xy_b = self.at(b)
         ids, ia, ib = np.intersect1d(ids_a, ids_b, assume_unique=True, return_indices=True)
         return ids, xy_a[ia], xy_b[ib]
+
+    def covered(self, a: int, b: int) -> float:
+        """Share of the picture of ``a``, as far as it holds points at all, that still holds points seen in ``b`` too.
+
+        By cells, not by points: what a camera follows keeps its points longest, and is only a part of the picture.
+        """
+        cell = max(self.wh) / COVER_CELLS
+        every, kept = (np.unique(xy // cell, axis=0) for xy in (self.at(a)[1], self.common(a, b)[1]))
+        return len(kept) / max(len(every), 1)
 
     def lengths(self) -> Array:
         """Number of frames of each track id."""
@@ -129,7 +140,7 @@ class _Tracker:
         self.xy = np.zeros((0, 2), np.float32)
         self.affine = np.zeros((0, 2, 2), np.float32)  # here_from_patch
         side = 2 * settings.patch_radius_px + 1
-        self.patches = _Patches.empty(side)
+        self.patches = Patches.empty(side)
         # Buckets keep points evenly spread: as many square cells as wanted points, one new point at most in each.
         self.cell = max(8, int(np.sqrt(wh[0] * wh[1] / settings.points)))
 
@@ -140,13 +151,14 @@ class _Tracker:
         self.previous = grey
         return self.ids.copy(), self.xy + np.float32(0.5)
 
-    def _follow(self, previous: Array, grey: Array) -> None:
+    def _follow(self, previous: Array, now: Array) -> None:
         s = self.settings
-        ahead, ok = _lucas_kanade(previous, grey, self.xy, s)
-        back, ok_back = _lucas_kanade(grey, previous, ahead, s)
+        ahead, ok = _lucas_kanade(previous, now, self.xy, self.xy, s.levels, s)
+        # On the way back the answer is known: it only has to be the best one around.
+        back, ok_back = _lucas_kanade(now, previous, ahead, self.xy, 1, s)
         closed = np.linalg.norm(back - self.xy, axis=1) < s.forward_backward_px
         self._filter(ok & ok_back & closed, ahead)
-        xy, affine, correlation = self.patches.align(grey, self.xy, self.affine, s.iterations)
+        xy, affine, correlation = self.patches.align(now, self.xy, self.affine, s.iterations)
         moved = np.linalg.norm(xy - self.xy, axis=1)
         stretch = np.linalg.svd(affine, compute_uv=False) if len(affine) else np.ones((0, 2))
         good = (correlation > s.min_correlation) & (moved < 2.0) & self._inside(xy)
@@ -169,7 +181,7 @@ class _Tracker:
         taken = np.zeros(grey.shape, np.uint8)
         for x, y in self.xy.astype(int):
             cv2.circle(taken, (int(x), int(y)), self.cell // 2, 255, -1)
-        xy = _corners(grey, taken == 0, self.cell)
+        xy = _corners(grey, taken == 0, self.cell, s)
         xy = xy[self._inside(xy)]
         if not len(xy):
             return
@@ -177,23 +189,27 @@ class _Tracker:
         self.next_id += len(xy)
         self.xy = np.concatenate([self.xy, xy])
         self.affine = np.concatenate([self.affine, np.tile(np.eye(2, dtype=np.float32), (len(xy), 1, 1))])
-        self.patches = self.patches.joined(_Patches.cut(grey, xy, s.patch_radius_px))
+        self.patches = self.patches.joined(Patches.cut(grey, xy, s.patch_radius_px))
 
 
-def _lucas_kanade(a: Array, b: Array, xy: Array, s: TrackSettings) -> tuple[Array, Array]:
-    """(N, 2) float32 positions in ``b``, and whether each was found."""
+def _lucas_kanade(
+    a: Array, b: Array, xy: Array, start: Array, levels: int, s: TrackSettings
+) -> tuple[Array, Array]:
+    """(N, 2) float32 positions in ``b`` of the points ``xy`` of ``a``, and whether each was found."""
     found, ok, _ = cv2.calcOpticalFlowPyrLK(
-        a, b, xy, np.zeros_like(xy), winSize=(s.window_px, s.window_px), maxLevel=s.levels,
-        criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01),
+        a, b, xy, start.copy(), winSize=(s.window_px, s.window_px), maxLevel=levels,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW, criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.02),
     )
     return found, ok[:, 0] > 0
 
 
-def _corners(grey: Array, free: Array, cell: int) -> Array:
+def _corners(grey: Array, free: Array, cell: int, s: TrackSettings) -> Array:
     """The strongest corner of every cell of the grid that lies in ``free``: (K, 2) float32 (x, y)."""
     smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
     strength = cv2.cornerMinEigenVal(smooth, 7)
-    strength[~free] = 0
+    # A point on an edge slides along it, and a whole floor of planks then tilts.
+    values = cv2.cornerEigenValsAndVecs(smooth, 2 * s.patch_radius_px - 1, 3)
+    strength[~free | (values[..., 1] < s.min_roundness * values[..., 0])] = 0
     # Absolute floor: about 2 grey levels of contrast; below it tracks follow noise.
     floor = max(2e-5, 1e-3 * float(strength.max(initial=0)))
     h, w = grey.shape
@@ -209,25 +225,24 @@ def _corners(grey: Array, free: Array, cell: int) -> Array:
 
 
 @dataclass(frozen=True)
-class _Patches:
+class Patches:
     """What points looked like when they were born: N patches of side x side, and what alignment needs of them."""
 
     values: Array  # (N, P) zero mean, unit norm
-    steepest: Array  # (N, P, 6) derivatives by (x, y) and the affine part, of the normalised patch
-    solver: Array  # (N, 6, P) pseudo-inverse of ``steepest``
+    solver: Array  # (N, 6, P) change of position and affine part by change of value
     grid: Array  # (P, 2) offsets
 
     @classmethod
-    def empty(cls, side: int) -> _Patches:
+    def empty(cls, side: int) -> Patches:
         radius = side // 2
         y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
         p = side * side
         zero = np.zeros
-        return cls(zero((0, p), np.float32), zero((0, p, 6), np.float32), zero((0, 6, p), np.float32),
-                   np.stack([x.ravel(), y.ravel()], -1))
+        grid = np.stack([x.ravel(), y.ravel()], -1)
+        return cls(zero((0, p), np.float32), zero((0, 6, p), np.float32), grid)
 
     @classmethod
-    def cut(cls, grey: Array, xy: Array, radius: int) -> _Patches:
+    def cut(cls, grey: Array, xy: Array, radius: int) -> Patches:
         blank = cls.empty(2 * radius + 1)
         grid = blank.grid
         image = grey.astype(np.float32)
@@ -250,17 +265,15 @@ class _Patches:
         damping = np.diag([0, 0, 1, 1, 1, 1]).astype(np.float32)
         normal += damping * (1e-2 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / 6)
         normal += np.eye(6, dtype=np.float32) * 1e-9
-        solver = np.linalg.solve(normal, np.swapaxes(weighted, 1, 2)).astype(np.float32)
-        return cls(values, steepest.astype(np.float32), solver, grid)
+        solver = np.linalg.inv(normal).astype(np.float32) @ np.swapaxes(weighted, 1, 2)
+        return cls(values, solver, grid)
 
-    def select(self, keep: Array) -> _Patches:
-        return _Patches(self.values[keep], self.steepest[keep], self.solver[keep], self.grid)
+    def select(self, keep: Array) -> Patches:
+        return Patches(self.values[keep], self.solver[keep], self.grid)
 
-    def joined(self, other: _Patches) -> _Patches:
-        return _Patches(
-            np.concatenate([self.values, other.values]), np.concatenate([self.steepest, other.steepest]),
-            np.concatenate([self.solver, other.solver]), self.grid,
-        )
+    def joined(self, other: Patches) -> Patches:
+        return Patches(
+            np.concatenate([self.values, other.values]), np.concatenate([self.solver, other.solver]), self.grid)
 
     def align(self, grey: Array, xy: Array, affine: Array, iterations: int) -> tuple[Array, Array, Array]:
         """Refine (N, 2) positions and (N, 2, 2) affine parts; also the correlation (N,) that was reached."""

@@ -8,6 +8,7 @@ from types import ModuleType
 
 PIPELINES = {
     "reconstruct": "services.pipelines.reconstruct:run",
+    "import_scene": "services.pipelines.import_scene:run",
     "insert": "services.pipelines.insert:run",
 }
 

@@ -1,10 +1,12 @@
-"""``cameras.json`` (Backlot's convention) and nerfstudio's ``transforms.json``: one format, two conventions."""
+"""``cameras.json`` and nerfstudio's ``transforms.json``: one format; ``convention`` says which way is up."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from geometry import frames
 from geometry.trajectory import CameraPath
@@ -16,11 +18,14 @@ def write_cameras_json(file: Path, path: CameraPath, names: Sequence[str] = ()) 
 
 
 def write_transforms_json(file: Path, path: CameraPath, names: Sequence[str] = ()) -> None:
-    """nerfstudio's own convention: +Z up, no ``convention``; ``names`` are the pictures, relative to the file."""
-    names = names or [f"images/{frame:06d}.png" for frame in path.frames]
-    document = frames.cameras_json_from_path(path, world_up="+z", names=names)
-    del document["convention"]
-    _write(file, document)
+    """nerfstudio's ``transforms.json``: OpenGL camera axes, world_from_camera, model OPENCV.
+
+    nerfstudio's own worlds have +Z up. Ours is stored as it is, +Y up, the world of the files beside it:
+    ``applied_transform`` is the identity, nerfstudio levels cameras itself as it loads them (``orientation_method`` is
+    ``up``), and ``convention``, which it ignores, tells our reader. ``names`` are the pictures, relative to the file.
+    """
+    names = names or [f"images/{frame:04d}.png" for frame in path.frames]
+    _write(file, frames.cameras_json_from_path(path, names=names) | {"applied_transform": np.eye(4)[:3].tolist()})
 
 
 def read_cameras_json(file: Path) -> CameraPath:

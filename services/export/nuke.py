@@ -1,6 +1,9 @@
-"""Nuke's ``.chan`` camera: ``frame tx ty tz rx ry rz vfov`` in each line.
+"""Nuke's ``.chan`` camera: ``frame tx ty tz rx ry rz vfov`` in each line, angles in degrees.
 
-The format stores neither rotation order, film back nor principal point: ``<name>.chan.json`` beside it does.
+The format stores neither rotation order, film back nor principal point: ``<name>.chan.json`` beside it does. What other
+programs wrote is read with rotation order ZXY, Nuke's default, and ``vfov`` as the angle that the picture's whole
+height spans. In Nuke that holds for a camera whose ``vaperture`` is ``haperture`` x height / width of the format; its
+default film back, 24.576 x 18.672 mm, has the aspect of 4:3 and fits no other picture.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ def write_chan(file: Path, path: CameraPath, rotation_order: str = frames.CHAN_R
 
 
 def read_chan(file: Path, wh: tuple[int, int] | None = None) -> CameraPath:
-    """Cameras of a ``.chan`` file. Without a sidecar: Nuke's default rotation order, a centred lens, raster ``wh``.
+    """Cameras of a ``.chan`` file. Without a sidecar: a centred lens on raster ``wh``.
 
     Raises ``ValueError`` that names the line, or the raster when nothing says it.
     """
@@ -70,11 +73,14 @@ def _sidecar(path: CameraPath, rotation_order: str) -> dict[str, Any]:
 def _row(line: str, number: int) -> list[float]:
     words = line.split()
     if len(words) != len(COLUMNS):
-        raise ValueError(f"line {number}: expected {' '.join(COLUMNS)}, got {len(words)} numbers")
+        missing = ", so no focal length" if len(words) == len(COLUMNS) - 1 else ""
+        raise ValueError(f"line {number}: expected {' '.join(COLUMNS)}, got {len(words)} numbers{missing}")
     return [float(word) for word in words]
 
 
 def _camera(vfov_deg: float, lens: dict[str, Any], wh: tuple[int, int]) -> Camera:
+    if not 0 < vfov_deg < 180:
+        raise ValueError(f"vfov: expected an angle between 0 and 180 degrees, got {vfov_deg:g}")
     fy = wh[1] / 2 / np.tan(np.radians(vfov_deg) / 2)
     k1, k2, p1, p2, k3 = lens.get("distortion", (0.0,) * 5)
     return Camera(fy * lens.get("fx_over_fy", 1.0), fy, lens.get("cx", wh[0] / 2), lens.get("cy", wh[1] / 2), wh,

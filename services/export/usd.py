@@ -1,8 +1,9 @@
 """``scene.usda``: the solved camera, the reconstructed mesh and the placed objects, as other programs open them.
 
 Stage: Y up; time codes are source frame numbers; ``metersPerUnit`` is 1 and ``customLayerData["scaleKnown"]`` says
-whether that is true. The camera has a focal length in mm on a 36 mm film back; its principal point is the aperture's
-offset. What USD has no words for (raster, distortion, solved frames) stands in ``backlot:`` attributes of the camera.
+whether that is true. The ground is a mesh of purpose ``guide``, which no renderer and no mesh reader takes for an
+object. The camera has a focal length in mm on a 36 mm film back; its principal point is the aperture's offset. What
+USD has no words for (raster, distortion, solved frames) stands in ``backlot:`` attributes of the camera.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 
 from geometry import frames
 from geometry.mesh import Mesh
+from geometry.rigid import rotation_between
+from geometry.scene import Plane
 from geometry.shapes import expect_shape
 from geometry.trajectory import CameraPath
 from services.media import images
@@ -24,6 +27,8 @@ from services.media import images
 Array = np.ndarray
 
 CAMERA_PRIM = "/World/Camera"
+SCALE_KNOWN = "scaleKnown"
+_GROUND_PER_HEIGHT = 8.0  # side of the drawn ground per camera height above it
 _CLIPPING_RANGE = (0.01, 1e5)  # USD's default starts at 1 unit: a metre would hide what is near
 
 
@@ -45,6 +50,7 @@ def write_usd(
     rate: Fraction,
     *,
     mesh: Mesh | None = None,
+    ground: Plane | None = None,
     objects: Sequence[PlacedObject] = (),
     scale_known: bool = False,
 ) -> None:
@@ -59,11 +65,13 @@ def write_usd(
     stage.SetFramesPerSecond(float(rate))
     stage.SetStartTimeCode(path.frames[0])
     stage.SetEndTimeCode(path.frames[-1])
-    stage.GetRootLayer().customLayerData = {"scaleKnown": scale_known}
+    stage.GetRootLayer().customLayerData = {SCALE_KNOWN: scale_known}
     stage.SetDefaultPrim(UsdGeom.Xform.Define(stage, "/World").GetPrim())
     _add_camera(stage, path)
     if mesh is not None:
         _add_mesh(stage, "/World/Scene", mesh, file.parent)
+    if ground is not None:
+        _add_ground(stage, ground, path)
     for placed in objects:
         _add_object(stage, placed, path, file.parent)
     layer = Sdf.Layer.CreateNew(str(file)) if not file.exists() else Sdf.Layer.FindOrOpen(str(file))
@@ -96,6 +104,22 @@ def _add_camera(stage: Any, path: CameraPath) -> None:
     prim.CreateAttribute("backlot:rasterWh", Sdf.ValueTypeNames.Int2).Set(Gf.Vec2i(*lens.wh))
     prim.CreateAttribute("backlot:frames", Sdf.ValueTypeNames.IntArray).Set(Vt.IntArray(path.frames))
     prim.CreateAttribute("backlot:distortion", Sdf.ValueTypeNames.DoubleArray).Set(Vt.DoubleArray(lens.distortion))
+
+
+def _add_ground(stage: Any, ground: Plane, path: CameraPath) -> None:
+    from pxr import UsdGeom, Vt
+
+    heights = ground.distance(path.centres)
+    middle = (path.centres - heights[:, None] * ground.normal).mean(0)
+    half = _GROUND_PER_HEIGHT / 2 * float(np.abs(heights).max() or 1.0)
+    flat = half * np.array([[-1, 0, 1], [1, 0, 1], [1, 0, -1], [-1, 0, -1]])
+    prim = UsdGeom.Mesh.Define(stage, "/World/Ground")
+    corners = middle + flat @ rotation_between((0, 1, 0), ground.normal).T
+    prim.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(corners.astype(np.float32)))
+    prim.CreateFaceVertexCountsAttr(Vt.IntArray([4]))
+    prim.CreateFaceVertexIndicesAttr(Vt.IntArray([0, 1, 2, 3]))
+    prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
+    prim.CreatePurposeAttr(UsdGeom.Tokens.guide)
 
 
 def _add_object(stage: Any, placed: PlacedObject, path: CameraPath, folder: Path) -> None:
@@ -210,58 +234,3 @@ def _matrix(target_from_source: Array) -> Any:
     from pxr import Gf
 
     return Gf.Matrix4d(np.ascontiguousarray(target_from_source.T).tolist())
-
-
-def read_usd(file: Path, wh: tuple[int, int] | None = None) -> CameraPath:
-    """The only camera of a USD stage, in metres, +Y up. ``wh`` is the raster of a stage that does not say one.
-
-    Frames: those the file names, else every whole time code of the stage's range. Raises ``ValueError``.
-    """
-    from pxr import Gf, Tf, Usd, UsdGeom
-
-    try:
-        stage = Usd.Stage.Open(str(file))
-    except Tf.ErrorException as error:
-        raise ValueError(f"{file.name}: expected a USD stage, got something else") from error
-    cameras = [prim for prim in stage.Traverse() if prim.IsA(UsdGeom.Camera)]
-    if len(cameras) != 1:
-        names = ", ".join(str(prim.GetPath()) for prim in cameras)
-        raise ValueError(f"{file.name}: expected one camera, got {names or 'none'}")
-    prim = cameras[0]
-    raster = prim.GetAttribute("backlot:rasterWh").Get()
-    if raster is None and wh is None:
-        raise ValueError(f"wh: expected the picture's raster ({file.name} does not store it), got none")
-    size = (int(raster[0]), int(raster[1])) if raster is not None else wh
-    assert size is not None
-    numbers = _frames(stage, prim)
-    distortion = tuple(prim.GetAttribute("backlot:distortion").Get() or (0.0,) * 5)
-    lenses, poses = [], []
-    for number in numbers:
-        seen: Gf.Camera = UsdGeom.Camera(prim).GetCamera(Usd.TimeCode(number))
-        back = frames.FilmBack(seen.focalLength, seen.horizontalAperture, seen.verticalAperture,
-                               seen.horizontalApertureOffset, seen.verticalApertureOffset)
-        lens = frames.camera_from_film_back(back, size)
-        lenses.append(type(lens)(lens.fx, lens.fy, lens.cx, lens.cy, size, distortion))
-        poses.append(_rigid_part(np.array(seen.transform).T))
-    world = frames.backlot_from_usd(
-        np.stack(poses), z_up=UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.z,
-        metres_per_unit=UsdGeom.GetStageMetersPerUnit(stage),
-    )
-    return CameraPath(tuple(numbers), tuple(lenses), world)
-
-
-def _frames(stage: Any, prim: Any) -> list[int]:
-    listed = prim.GetAttribute("backlot:frames").Get()
-    if listed is not None:
-        return [int(number) for number in listed]
-    if not stage.HasAuthoredTimeCodeRange():
-        return [0]
-    return list(range(int(np.ceil(stage.GetStartTimeCode())), int(np.floor(stage.GetEndTimeCode())) + 1))
-
-
-def _rigid_part(pose: Array) -> Array:
-    """A camera below a scaled parent: the scale moves its place and means nothing to its axes."""
-    scale = np.linalg.norm(pose[:3, :3], axis=0)
-    out = pose.copy()
-    out[:3, :3] /= scale
-    return out

@@ -37,6 +37,7 @@ class Codec:
 
 CODECS = {
     "h264": Codec("libx264", "yuv420p", {"crf": "16", "preset": "medium"}),
+    "h264_quick": Codec("libx264", "yuv420p", {"crf": "20", "preset": "veryfast"}),  # to look at, not to deliver
     "prores4444": Codec("prores_ks", "yuv444p10le", {"profile": "4444"}, even=(2, 1)),
     "ffv1": Codec("ffv1", "bgr0", even=(1, 1)),  # lossless
 }

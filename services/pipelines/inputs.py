@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from geometry.mesh import MeshError, Model, load_model
+from geometry.placement import PathKey
 from services.errors import InvalidRequest
+from services.export.nuke import sidecar_path
 from services.media import images
 from services.media.clip import ClipReader, open_clip
 from services.media.sequence import SequenceDecoder, find_files
@@ -37,6 +39,25 @@ class Prop:
     frame: int
     object_id: int
     name: str
+    path: tuple[PathKey, ...] = ()  # where it walks; yaw as asked for, radians
+
+
+def path_keys(attach: str, field: str) -> tuple[PathKey, ...]:
+    """``path:FRAME=X,Y[,YAW];...`` as keys, yaw in degrees; nothing for other attachments."""
+    if not attach.startswith("path:"):
+        return ()
+    keys = []
+    for word in attach.removeprefix("path:").split(";"):
+        frame, _, numbers = word.partition("=")
+        values = numbers.split(",")
+        try:
+            if not 2 <= len(values) <= 3:
+                raise ValueError
+            x, y, yaw = (float(v) for v in (*values, "0")[:3])
+            keys.append(PathKey(int(frame), (x, y), np.radians(yaw)))
+        except ValueError:
+            raise InvalidRequest(field, "path:FRAME=X,Y[,YAW];FRAME=X,Y[,YAW];...", attach) from None
+    return tuple(keys)
 
 
 def open_props(request: InsertRequest, clip: ClipReader) -> tuple[Prop, ...]:
@@ -51,10 +72,11 @@ def open_props(request: InsertRequest, clip: ClipReader) -> tuple[Prop, ...]:
         x, y = wanted.at_px
         if not (0 <= x < w and 0 <= y < h):
             raise InvalidRequest(f"{field}.at_px", f"a pixel inside the {w} x {h} picture", f"{x:g},{y:g}")
-        if wanted.attach != "world":
-            raise InvalidRequest(f"{field}.attach", "world: this version follows no moving support", wanted.attach)
-        digest = _digest(Path(wanted.path))
-        props.append(Prop(wanted, _model(wanted, field), digest, frame, i + 1, _name(wanted, props)))
+        keys = path_keys(wanted.attach, f"{field}.attach")
+        if any(key.frame not in clip.numbers for key in keys):
+            raise InvalidRequest(f"{field}.attach", f"frames of {clip.numbers[0]}-{clip.numbers[-1]}", wanted.attach)
+        digest = mesh_digest(Path(wanted.path))
+        props.append(Prop(wanted, _model(wanted, field), digest, frame, i + 1, _name(wanted, props), keys))
     return tuple(props)
 
 
@@ -79,12 +101,20 @@ def _name(wanted: InsertedObject, others: list[Prop]) -> str:
     return name
 
 
-def _digest(path: Path) -> str:
+def mesh_digest(path: Path) -> str:
     """sha256 of a mesh file and, for formats that point to neighbours, of every file in its folder."""
     files = [path]
     if path.suffix.lower() in (".gltf", ".obj", ".usd", ".usda", ".usdc"):
         files += sorted(p for p in path.parent.rglob("*") if p.is_file() and p != path)[:2000]
     return files_sha256(files)
+
+
+def cameras_digest(path: Path) -> str:
+    """sha256 of a camera file with its sidecar or the files that it points to, or of a COLMAP folder."""
+    if path.is_dir():
+        return files_sha256(sorted(p for p in path.rglob("*") if p.is_file()))
+    sidecar = sidecar_path(path)
+    return mesh_digest(path) + (files_sha256([sidecar]) if sidecar.exists() else "")
 
 
 def files_sha256(files: list[Path]) -> str:

@@ -7,28 +7,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
-from geometry import rigid
 from geometry.light import GAUGE
-from geometry.mesh import Model
-from geometry.placement import height_from_px, matrix, place, upright
-from geometry.reconstruct.anchor import Anchor
+from geometry.placement import matrix
 from geometry.render import make_renderer
-from geometry.scene import Placement, Plane, Scene4D
 from services.errors import InvalidRequest
 from services.media.clip import ClipReader
 from services.pipelines import inputs
 from services.pipelines.context import Artifact, Context
 from services.pipelines.inputs import Prop
-from services.pipelines.requests import InsertedObject, InsertRequest
+from services.pipelines.placing import Placed, distinct_supports, place_prop
+from services.pipelines.requests import InsertRequest
 from services.pipelines.solve_scene import SolvedScene, check_scene_options, deliver_scene, may_have_scale, solve_scene
 from services.pipelines.stages.composite_frames import HALO, CompositeConfig, Sources, composite_frames
-from services.pipelines.stages.find_anchor import AnchorConfig, find_anchor, load_anchor
 from services.pipelines.stages.finish_insert import FinishConfig, finish_insert
 from services.pipelines.stages.light import (
     GivenLight,
@@ -42,8 +38,7 @@ from services.pipelines.stages.light import (
 from services.pipelines.stages.measure_plate import PlateConfig, PlateLook, load_plate_look, measure_plate
 from services.pipelines.stages.render_frames import RenderConfig, build_stage, render_frames
 from services.pipelines.stages.write_report import clip_facts, versions, write_report
-
-PlaneNumbers = tuple[float, float, float, float]  # normal and offset
+from services.pipelines.supports import Motion
 
 CHUNK = 12  # frames per stage: what a crash can cost
 FIRST_CHUNKS = (HALO, HALO)  # small ones, so that the first pictures come soon
@@ -53,7 +48,7 @@ def run(request: InsertRequest, context: Context) -> dict[str, Any]:
     """Returns figures for the caller; files are delivered on the way."""
     with inputs.open_plate(request.clip) as clip:
         props = inputs.open_props(request, clip)
-        check_scene_options(request.scene)
+        check_scene_options(request.scene, clip)
         hdri_digest = inputs.check_hdri(request.lighting.hdri)
         roto = inputs.open_holdout(request.holdout)
         _check_backend(request)
@@ -63,7 +58,7 @@ def run(request: InsertRequest, context: Context) -> dict[str, Any]:
                 context.warn(f"{prop.name}: {warning}")
         solved = solve_scene(clip, request.scene, request.seed, context, share=0.45)
         _check_scale(props, solved.scene.scale_known)
-        placed = [_place(clip, prop, solved, request.seed, context, 0.05 / len(props)) for prop in props]
+        placed = [place_prop(clip, prop, solved, request.seed, context, 0.05 / len(props)) for prop in props]
         light = _light(request, clip, solved, placed[0], hdri_digest, context)
         look = context.stage(
             measure_plate, label="measure plate", weight=0.01, config=PlateConfig((clip.numbers[0], clip.numbers[-1])),
@@ -71,7 +66,7 @@ def run(request: InsertRequest, context: Context) -> dict[str, Any]:
         )
         plate_look = load_plate_look(look)
         config = _render_config(request, clip, placed, light, plate_look, context)
-        artifacts = {"cameras": solved.cameras, "depth": solved.depth, "light": light}
+        artifacts = {"cameras": solved.cameras, "depth": solved.depth, "motion": solved.motion, "light": light}
         digests = {f"object{p.prop.object_id}": p.prop.digest for p in placed} | ({"roto": roto.digest} if roto else {})
         sources = Sources(clip, solved.scene, plate_look, roto)
         stage = build_stage(
@@ -111,73 +106,14 @@ def _check_scale(props: Sequence[Prop], known: bool) -> None:
             )
 
 
-@dataclass(frozen=True)
-class Placed:
-    prop: Prop
-    anchor: Anchor
-    placement: Placement
-
-    @property
-    def middle(self) -> tuple[float, float, float]:
-        """Half way up the object, in the world."""
-        up = matrix(self.placement)[:3, 1]
-        x, y, z = self.anchor.point + 0.5 * self.prop.model.height * up
-        return float(x), float(y), float(z)
-
-    def facts(self, scene: Scene4D) -> dict[str, Any]:
-        """For the report: enough to check the placement by hand."""
-        return {
-            "name": self.prop.name, "object_id": self.prop.object_id, "frame": self.placement.frame,
-            "at_px": list(self.prop.request.at_px), "anchor": self.anchor.point.tolist(),
-            "support_normal": self.anchor.support.normal.tolist(), "support_offset": self.anchor.support.offset,
-            "anchor_tracks": self.anchor.tracked, "anchor_residual_px": self.anchor.residual_px,
-            "world_from_object": matrix(self.placement).tolist(), "scale": self.placement.scale,
-            "height": self.placement.scale * self.prop.model.height, "height_in_metres": scene.scale_known,
-        }
-
-
-def _place(clip: ClipReader, prop: Prop, solved: SolvedScene, seed: int, context: Context, share: float) -> Placed:
-    scene, wanted = solved.scene, prop.request
-    if prop.frame not in scene.cameras:
-        raise InvalidRequest(f"objects[{prop.object_id - 1}].frame", "a frame whose camera is known", prop.frame)
-    artifact = context.stage(
-        find_anchor, label="find surface", weight=share, config=AnchorConfig(prop.frame, wanted.at_px, seed),
-        inputs={"cameras": solved.cameras, "depth": solved.depth, "scale": repr(solved.scale)}, clip=clip, scene=scene,
-    )
-    anchor = load_anchor(artifact)
-    placement = placement_of(wanted, f"objects[{prop.object_id - 1}]", prop.model, anchor, scene, prop.frame)
-    return Placed(prop, anchor, placement)
-
-
-def placement_of(
-    wanted: InsertedObject, field: str, model: Model, anchor: Anchor, scene: Scene4D, frame: int
-) -> Placement:
-    """Stand a model on an anchor as the request says. Raises ``InvalidRequest`` below ``field``."""
-    camera, pose = scene.cameras.camera(frame).scaled(scene.source_wh), scene.cameras.pose(frame)
-    try:
-        if wanted.scale is not None:
-            scale = wanted.scale
-        elif wanted.height_m is not None:
-            scale = wanted.height_m / model.height
-        else:
-            assert wanted.height_px is not None
-            height = height_from_px(camera, pose, anchor.point, upright(anchor.support), wanted.height_px)
-            scale = height / model.height
-        return place(
-            frame=frame, anchor=anchor.point, support=anchor.support, camera_centre=rigid.inverse(pose)[:3, 3],
-            yaw=np.radians(wanted.yaw_deg), scale=scale, base_centre=model.base_centre,
-        )
-    except ValueError as error:
-        raise InvalidRequest(field, "a placement that the camera can see", str(error)) from error
-
-
 def _light(
     request: InsertRequest, clip: ClipReader, solved: SolvedScene, placed: Placed, hdri_digest: str, context: Context
 ) -> Artifact:
     scene, lighting = solved.scene, request.lighting
     frame = placed.placement.frame
     scene_inputs: dict[str, Artifact | str] = {
-        "cameras": solved.cameras, "depth": solved.depth, "mesh": solved.mesh, "scale": repr(solved.scale),
+        "cameras": solved.cameras, "depth": solved.depth, "mesh": solved.mesh, "motion": solved.motion,
+        "scale": repr(solved.scale),
     }
     if lighting.hdri:
         yaw = view_yaw(scene.cameras.pose(frame)) + np.radians(lighting.hdri_yaw_deg)
@@ -199,11 +135,12 @@ def _render_config(
     context: Context,
 ) -> RenderConfig:
     settings = context.settings.render
-    supports, support_of = _distinct_supports(placed)
+    supports, support_of = distinct_supports(placed)
     albedo = load_light_facts(light).get("support_albedo") or [GAUGE] * 3
     return RenderConfig(
         frames=(),
         world_from_object=tuple(tuple(map(tuple, matrix(p.placement).tolist())) for p in placed),
+        motions=tuple(Motion.of(p.track) for p in placed),
         supports=supports,
         support_of=support_of,
         support_albedo=tuple(albedo),
@@ -220,28 +157,6 @@ def _shutter_deg(request: InsertRequest, look: PlateLook) -> float:
         return 0.0
     asked = request.matching.shutter_deg
     return look.shutter_deg if asked is None else asked
-
-
-def _distinct_supports(placed: Sequence[Placed]) -> tuple[tuple[PlaneNumbers, ...], tuple[int, ...]]:
-    """One plane for objects whose supports were measured alike: two coincident receivers would shade each other."""
-    planes: list[Plane] = []
-    support_of = []
-    for p in placed:
-        foot, reach = p.anchor.point, p.placement.scale * p.prop.model.height
-        for index, plane in enumerate(planes):
-            alike = plane.normal @ p.anchor.support.normal > np.cos(np.radians(6))
-            if alike and abs(float(plane.distance(foot))) < 0.1 * reach:
-                support_of.append(index)
-                break
-        else:
-            support_of.append(len(planes))
-            planes.append(p.anchor.support)
-    return tuple(_numbers(plane) for plane in planes), tuple(support_of)
-
-
-def _numbers(plane: Plane) -> PlaneNumbers:
-    x, y, z = map(float, plane.normal)
-    return x, y, z, plane.offset
 
 
 def _chunks(numbers: Sequence[int]) -> list[tuple[int, ...]]:
@@ -266,7 +181,7 @@ def _frames(
             layers.append(
                 context.stage(
                     render_frames, label="render", weight=share * 0.6, config=replace(config, frames=chunks[k]),
-                    inputs={**artifacts, **digests}, stage=stage,
+                    inputs={"cameras": artifacts["cameras"], "light": artifacts["light"], **digests}, stage=stage,
                 )
             )
         if k > 0:

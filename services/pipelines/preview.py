@@ -23,7 +23,7 @@ from services.errors import InvalidRequest, Unsolvable
 from services.executors.preview import PreviewSpec
 from services.media.clip import ClipReader, open_clip
 from services.media.colour import srgb_from_linear
-from services.pipelines.insert import placement_of
+from services.pipelines.placing import placement_of
 from services.pipelines.requests import Clip
 from services.pipelines.scene_folder import load_delivered
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from services.media.clip import ClipReader
 from services.pipelines import inputs
 from services.pipelines.context import Context
 from services.pipelines.requests import ReconstructRequest
-from services.pipelines.solve_scene import check_scene_options, deliver_scene, solve_scene
+from services.pipelines.solve_scene import SolvedScene, check_scene_options, deliver_scene, solve_scene
 from services.pipelines.stages.write_report import clip_facts, versions, write_report
 
 
 def run(request: ReconstructRequest, context: Context) -> dict[str, Any]:
     """Returns figures for the caller; files are delivered on the way."""
-    check_scene_options(request.scene)
     with inputs.open_plate(request.clip) as clip:
+        check_scene_options(request.scene, clip)
         solved = solve_scene(clip, request.scene, request.seed, context, share=0.85)
-        deliver_scene(solved, clip, context, weight=0.14, sheet=True)
+        deliver_scene(solved, clip, context, weight=0.14, title=_title(solved, clip))
         document = {
             "job": "reconstruct",
             "clip": clip_facts(clip),
@@ -33,3 +34,8 @@ def run(request: ReconstructRequest, context: Context) -> dict[str, Any]:
             "frames": len(clip.numbers), "registered_frames": list(scene.cameras.frames),
             "scale_known": scene.scale_known, "width_px": scene.source_wh[0], "height_px": scene.source_wh[1],
         }
+
+
+def _title(solved: SolvedScene, clip: ClipReader) -> str:
+    found, h, w = len(solved.scene.cameras), *clip.hw
+    return f"reconstruct: {solved.facts['kind']}, {found} of {len(clip.numbers)} frames, {w} x {h}"

@@ -76,12 +76,46 @@ class SceneOptions:
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InvalidRequest(f"scene.{name}", "> 0", value)
 
+    @property
+    def horizon_line(self) -> tuple[float, float, float, float] | None:
+        """Two points of the displayed picture, or nothing. Raises ``InvalidRequest`` for other text."""
+        if not self.horizon:
+            return None
+        try:
+            x0, y0, x1, y1 = (float(word) for word in self.horizon.split(","))
+        except ValueError:
+            x0 = y0 = x1 = y1 = math.nan
+        if not all(map(math.isfinite, (x0, y0, x1, y1))) or (x0, y0) == (x1, y1):
+            raise InvalidRequest("scene.horizon", "X0,Y0,X1,Y1: two different points", self.horizon)
+        return x0, y0, x1, y1
+
 
 @dataclass(frozen=True)
 class ReconstructRequest:
     clip: Clip
     scene: SceneOptions = field(default_factory=SceneOptions)
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class ImportSceneRequest:
+    path: str  # the mesh
+    cameras_file: str = ""  # empty = those inside the mesh file
+    clip: Clip | None = None  # gives raster, rate and frames; None = the cameras' own
+    width_px: int = 0  # for cameras that store no raster, without a clip
+    height_px: int = 0
+    rate: float = 0.0  # frames per second without a clip; 0 = 24
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise InvalidRequest("path", "a mesh file", "nothing")
+        if min(self.width_px, self.height_px) < 0 or bool(self.width_px) != bool(self.height_px):
+            raise InvalidRequest("width_px", "width and height > 0, or neither", f"{self.width_px} x {self.height_px}")
+        if not (math.isfinite(self.rate) and self.rate >= 0):
+            raise InvalidRequest("rate", "> 0, or 0 for 24", self.rate)
+        given = [name for name in ("width_px", "rate") if getattr(self, name)]
+        if self.clip is not None and given:
+            raise InvalidRequest(given[0], "nothing beside a clip", getattr(self, given[0]))
 
 
 OBJECT_AXES = ("+x", "-x", "+y", "-y", "+z", "-z")

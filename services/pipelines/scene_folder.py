@@ -13,6 +13,8 @@ import numpy as np
 from geometry import frames
 from geometry.mesh import Mesh
 from geometry.reconstruct.depth import DepthFolder
+from geometry.reconstruct.motion import MotionFolder
+from geometry.reconstruct.movers import MovingDepth, read_movers, scaled
 from geometry.scene import DepthMap, DepthSource, Plane, Scene4D, SparsePoints
 from geometry.trajectory import CameraPath
 from services.errors import InvalidRequest
@@ -23,6 +25,8 @@ from services.pipelines.context import Artifact
 CAMERAS = "cameras.json"
 POINTS = "points.npz"
 MESH = "mesh.ply"
+MOTION = "motion"  # a folder
+MOVERS = "movers.json"
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,27 @@ class DeliveredDepth:
         return DepthMap(*(cv2.resize(a, self.working_wh, interpolation=nearest) for a in (depth, confidence)))
 
 
+@dataclass(frozen=True)
+class DeliveredMotion:
+    """The ``motion/`` pictures of a reconstruct job, on the working raster; empty where there is none."""
+
+    folder: Path
+    working_wh: tuple[int, int]
+
+    def read(self, frame: int) -> np.ndarray:
+        path = self.folder / MOTION / f"{frame:04d}.png"
+        if not path.exists():
+            return np.zeros(self.working_wh[::-1], np.uint8)
+        labels = images.read_picture(path, "scene.scene_dir")
+        labels = labels[..., 0] if labels.ndim == 3 else labels
+        return cv2.resize(labels, self.working_wh, interpolation=cv2.INTER_NEAREST_EXACT)
+
+
 def load_delivered(folder: Path) -> Scene4D:
     """The output folder of a reconstruct job as it lies there. Raises ``InvalidRequest`` for any other folder."""
     document = delivered_document(folder)
     about = document["scene"]
-    path, working_wh = path_from_document(document), tuple(about["working_wh"])
+    path, working_wh = frames.path_from_cameras_json(document), tuple(about["working_wh"])
     return Scene4D(
         cameras=path.scaled(working_wh),
         source_wh=path.cameras[0].wh,
@@ -64,6 +84,8 @@ def load_delivered(folder: Path) -> Scene4D:
         mesh=load_ply(folder / MESH) if (folder / MESH).exists() else None,
         ground=about["ground"] and Plane(np.array(about["ground"]["normal"]), about["ground"]["offset"]),
         scale_known=about["scale_known"],
+        motion=DeliveredMotion(folder, working_wh) if (folder / MOVERS).exists() else None,
+        movers=read_movers(folder / MOVERS) if (folder / MOVERS).exists() else (),
     )
 
 
@@ -129,19 +151,16 @@ def _plane_data(plane: Plane | None) -> dict[str, Any] | None:
     return None if plane is None else {"normal": plane.normal.tolist(), "offset": float(plane.offset)}
 
 
-def path_from_document(document: dict[str, Any]) -> CameraPath:
-    """The camera path of a ``cameras.json``, on the displayed raster."""
-    return frames.path_from_cameras_json(document)
-
-
 def load_cameras(cameras: Artifact) -> tuple[CameraPath, SparsePoints]:
     """Cameras on the working raster, and the points that came with them."""
     document = json.loads((cameras.path / CAMERAS).read_text())
-    path = path_from_document(document).scaled(tuple(document["scene"]["working_wh"]))
+    path = frames.path_from_cameras_json(document).scaled(tuple(document["scene"]["working_wh"]))
     return path, load_points(cameras.path)
 
 
-def load_scene(cameras: Artifact, depth: Artifact, mesh: Artifact | None, scale: float | None) -> Scene4D:
+def load_scene(
+    cameras: Artifact, depth: Artifact, mesh: Artifact | None, scale: float | None, motion: Artifact | None = None
+) -> Scene4D:
     """Put a scene together; ``scale`` is metres per stored unit, ``None`` when nothing new is known of it."""
     document = json.loads((cameras.path / CAMERAS).read_text())
     about = document["scene"]
@@ -157,7 +176,13 @@ def load_scene(cameras: Artifact, depth: Artifact, mesh: Artifact | None, scale:
         ground=ground,
         scale_known=about["scale_known"],
     )
-    return scene if scale is None else scaled_scene(scene, scale)
+    if scale is not None:
+        scene = scaled_scene(scene, scale)
+    if motion is None or not (motion.path / MOVERS).exists():
+        return scene
+    movers = tuple(scaled(mover, scale or 1.0) for mover in read_movers(motion.path / MOVERS))
+    masks = MotionFolder(motion.path / MOTION)
+    return replace(scene, motion=masks, movers=movers, depth=MovingDepth(scene.depth, masks, movers))
 
 
 def scaled_scene(scene: Scene4D, scale: float) -> Scene4D:

@@ -1,4 +1,4 @@
-"""SceneService: solve, describe, preview."""
+"""SceneService: solve, import, describe, preview."""
 
 from __future__ import annotations
 
@@ -24,11 +24,16 @@ class SceneServicer(scene_pb2_grpc.SceneServiceServicer):
     ) -> operations_proto_pb2.Operation:
         return self._desk.submit(convert.RECONSTRUCT, request)
 
+    async def ImportScene(
+        self, request: scene_pb2.ImportSceneRequest, context: grpc.aio.ServicerContext
+    ) -> operations_proto_pb2.Operation:
+        return self._desk.submit(convert.IMPORT_SCENE, request)
+
     async def GetScene(
         self, request: scene_pb2.GetSceneRequest, context: grpc.aio.ServicerContext
     ) -> scene_pb2.Scene:
         job = self._desk.journal.job(request.name)
-        if job.kind != convert.RECONSTRUCT or job.state is not State.SUCCEEDED or job.result is None:
+        if job.kind not in convert.SCENE_KINDS or job.state is not State.SUCCEEDED or job.result is None:
             raise NotFound(f"{job.name} has made no scene: it is a job of kind {job.kind}, {job.state.value}")
         return convert.scene(job)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import metrics
+from examples.solids import turned
 
 
 def square(left: int, top: int, side: int, hw: tuple[int, int] = (40, 50)) -> np.ndarray:
@@ -123,3 +124,88 @@ def test_depth_error_is_up_to_scale_and_skips_unknown() -> None:
     assert error.delta == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match="known in both"):
         metrics.depth_error(depth * 0, truth)
+
+
+def yaw(deg: float) -> np.ndarray:
+    return turned(np.deg2rad(deg))
+
+
+def test_rotation_error_ignores_the_worlds_direction_and_counts_a_step_twice() -> None:
+    truth = np.stack([yaw(a) for a in (0, 10, 20, 30, 40)])
+    solved = truth @ turned(0.7, axis="x")  # another world
+    error = metrics.rotation_error(solved, truth)
+    assert max(error.step_deg, error.worst_deg) < 1e-6
+    solved[2] = yaw(2) @ solved[2]
+    error = metrics.rotation_error(solved, truth)
+    assert error.step_deg == pytest.approx(np.sqrt((2**2 + 2**2) / 4))
+    assert error.worst_deg == pytest.approx(2 - 2 / 5, abs=1e-3)  # the best common turn takes its fifth
+    with pytest.raises(ValueError, match="at least 2 poses, got 1"):
+        metrics.rotation_error(solved[:1], truth[:1])
+
+
+def test_confident_depth_leaves_out_the_least_sure_and_punishes_what_is_missing() -> None:
+    truth = np.full(10, 2.0)
+    depth, confidence = truth * 7, np.linspace(0.1, 1, 10)
+    depth[0] *= 3
+    assert metrics.confident_depth_error(depth, confidence, truth, 0.9) == metrics.DepthError(0.0, 1.0, 1.0)
+    all_of_it = metrics.confident_depth_error(depth, confidence, truth, 1.0)
+    assert all_of_it == metrics.DepthError(pytest.approx(0.2), pytest.approx(0.9), 1.0)
+    depth[[3, 4]] = 0  # one of them is left out, whatever it says of itself; the other is 100 % wrong
+    confidence[0] = 1.0
+    missing = metrics.confident_depth_error(depth / [3, *[1] * 9], confidence, truth, 0.9)
+    assert missing == metrics.DepthError(pytest.approx(0.2), pytest.approx(0.8), pytest.approx(0.8))
+    truth[9] = 0  # nobody knows
+    assert metrics.confident_depth_error(depth, confidence, truth, 0.9).coverage == pytest.approx(7 / 9)
+
+
+def test_equally_sure_pixels_are_kept_together() -> None:
+    truth = np.full(10, 2.0)
+    depth = np.array([2, 2, 2, 2, 2, 2, 2, 4, 4, 4.0])
+    sure, unsure = np.ones(10), np.array([1, 1, 1, 1, 1, 1, 1, 0.3, 0.3, 0.3])
+    assert metrics.confident_depth_error(depth, sure, truth, 0.9).abs_rel == pytest.approx(0.3)
+    assert metrics.confident_depth_error(depth, unsure, truth, 0.9).abs_rel == pytest.approx(0.3)
+    assert metrics.confident_depth_error(depth, unsure, truth, 0.7).abs_rel == 0
+
+
+def test_scale_is_a_median_of_what_both_know() -> None:
+    assert metrics.scale_to(np.array([1, 1, 1, 0, 5.0]), np.array([2, 3, 9, 4, 0.0])) == 3.0
+    with pytest.raises(ValueError, match="known in both"):
+        metrics.scale_to(np.zeros(3), np.ones(3))
+
+
+def test_doubt_is_the_share_of_wrong_depth_that_is_marked() -> None:
+    truth = np.full(8, 10.0)
+    depth = np.array([5.0, 5.4, 4.6, 6, 6, 4, 4, 0])  # after a scale of 2: right, right, right, four wrong, unknown
+    confidence = np.array([0.9, 0.9, 0.1, 0.4, 0.49, 0.5, 0.1, 0.0])
+    doubt = metrics.depth_doubt(depth, confidence, truth, 2.0)
+    assert doubt == metrics.DepthDoubt(pytest.approx(4 / 7), 0.75, pytest.approx(2 / 3))
+    assert np.isnan(metrics.depth_doubt(truth, confidence, truth, 1.0).wrong_doubted)
+
+
+def test_depth_edges_mark_the_nearer_side_of_a_jump() -> None:
+    depth = np.full((4, 6), 3.0)
+    depth[:, :2] = 2.0
+    depth[0, 5] = 0.0  # unknown: no edge
+    depth[3, 4] = 3.2  # 7 %: none either
+    expected = np.zeros((4, 6), bool)
+    expected[:, 1] = True
+    np.testing.assert_array_equal(metrics.depth_edges(depth), expected)
+    np.testing.assert_array_equal(metrics.depth_edges(depth.T), expected.T)
+
+
+def test_edges_are_found_within_two_pixels() -> None:
+    truth = np.full((10, 30), 3.0)
+    truth[:, :10] = 2.0  # the edge lies in column 9
+    near, far, both = truth.copy(), truth.copy(), truth.copy()
+    near[:, 10:12] = 2.0  # two columns further right
+    far[:, 10:13] = 2.0
+    both[:, 20:] = 5.0  # and one that is not there
+    assert metrics.edge_counts(near, truth, 2) == metrics.EdgeCounts(10, 10, 10, 10)
+    assert metrics.edge_counts(far, truth, 2) == metrics.EdgeCounts(10, 0, 10, 0)
+    counts = metrics.edge_counts(both, truth, 2)
+    assert counts == metrics.EdgeCounts(10, 10, 20, 10)
+    assert (counts.recall, counts.f) == (1.0, pytest.approx(2 / 3))
+    assert (counts + counts).true == 20
+    smooth = metrics.edge_counts(np.full((10, 30), 2.0), truth, 2)
+    assert (smooth.recall, smooth.f) == (0.0, 0.0)
+    assert metrics.edge_counts(both, np.where(truth == 3, 0, truth), 2).ours == 10  # where the truth knows

@@ -67,6 +67,15 @@ def test_an_obj_brings_its_materials_and_their_textures(tmp_path: Path) -> None:
     assert {file.relative_to(tmp_path).as_posix() for file in files} == {"chair.obj", "chair.mtl", "tex/a.png", "b.png"}
 
 
+def test_cameras_bring_their_sidecar_or_all_of_their_folder(tmp_path: Path) -> None:
+    _write(tmp_path, a_dot_chan="1", a_dot_chan_dot_json="{}", b_dot_chan="1", colmap__sparse__cameras_dot_txt="c")
+    found = [
+        [file.relative_to(tmp_path).as_posix() for file in local_files(Input(str(tmp_path / name), InputKind.CAMERAS))]
+        for name in ("a.chan", "b.chan", "colmap")
+    ]
+    assert found == [["a.chan", "a.chan.json"], ["b.chan"], ["colmap/sparse/cameras.txt"]]
+
+
 def test_the_asset_id_is_made_from_names_and_content(tmp_path: Path) -> None:
     ids = set()
     for folder, name, text in (("a", "x.mp4", "1"), ("b", "x.mp4", "1"), ("c", "x.mp4", "2"), ("d", "y.mp4", "1")):

@@ -41,6 +41,7 @@ TRANSPORT = {"request_id", "no_cache"}
         (common_pb2.Lighting, "Lighting"),
         (common_pb2.Matching, "Matching"),
         (scene_pb2.ReconstructSceneRequest, "ReconstructRequest"),
+        (scene_pb2.ImportSceneRequest, "ImportSceneRequest"),
         (insertion_pb2.InsertObjectRequest, "InsertRequest"),
     ],
 )

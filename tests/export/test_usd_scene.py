@@ -12,6 +12,7 @@ from pxr import Usd, UsdGeom, UsdShade
 from geometry import rigid
 from geometry.camera import Camera
 from geometry.mesh import Material, Mesh, load_model
+from geometry.scene import Plane
 from geometry.trajectory import CameraPath
 from services.export.usd import PlacedObject, write_usd
 
@@ -101,3 +102,13 @@ def test_a_pose_for_every_frame(tmp_path: Path) -> None:
     placed = PlacedObject("o", [Mesh(TRIANGLE, FACES)], np.stack([np.eye(4)] * 3))
     with pytest.raises(ValueError, match=r"world_from_object: expected shape \(2, 4, 4\), got \(3, 4, 4\)"):
         write_usd(tmp_path / "a.usda", PATH, Fraction(24), objects=[placed])
+
+
+def test_the_ground_is_drawn_where_it_lies_and_is_no_object(tmp_path: Path) -> None:
+    normal = np.array([0.0, 0.8, 0.6])
+    write_usd(tmp_path / "a.usda", PATH, Fraction(25), mesh=Mesh(TRIANGLE, FACES), ground=Plane(normal, -0.5))
+    stage = Usd.Stage.Open(str(tmp_path / "a.usda"))
+    corners = np.array(UsdGeom.Mesh(stage.GetPrimAtPath("/World/Ground")).GetPointsAttr().Get())
+    assert corners @ normal == pytest.approx(np.full(4, -0.5), abs=1e-5)
+    assert np.cross(corners[1] - corners[0], corners[2] - corners[0]) @ normal > 0  # its face is up
+    assert [mesh.name for mesh in load_model(tmp_path / "a.usda").meshes] == ["/World/Scene"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from backlot.v1 import common_pb2, insertion_pb2, jobs_pb2, scene_pb2
+from backlot.v1 import common_pb2, insertion_pb2, jobs_pb2
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -69,7 +69,7 @@ async def test_an_unknown_job_is_not_found(stubs: Stubs) -> None:
 
 
 async def test_what_is_not_built_yet_says_so(stubs: Stubs) -> None:
-    call = stubs.scenes.ImportScene(scene_pb2.ImportSceneRequest())
+    call = stubs.insertion.PropagateMasks(insertion_pb2.PropagateMasksRequest())
     assert (await failure(call)).code == grpc.StatusCode.UNIMPLEMENTED.value[0]
 
 

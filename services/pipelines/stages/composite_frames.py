@@ -17,7 +17,7 @@ import numpy as np
 from geometry.composite import Composite, composite, plane_depth, receiver_evidence
 from geometry.masks import Contact, Evidence, MaskFrame, depth_evidence, holdout, stabilise, visibility_from_evidence
 from geometry.match import grain_object, match_sharpness
-from geometry.scene import Plane, RenderLayers, Scene4D
+from geometry.scene import DepthMap, RenderLayers, Scene4D
 from services.media import exr, images
 from services.media.clip import ClipReader
 from services.media.colour import linear_from_srgb, srgb_from_linear
@@ -25,6 +25,7 @@ from services.pipelines.context import Artifact, Report
 from services.pipelines.inputs import Holdout
 from services.pipelines.layer_files import load_layers
 from services.pipelines.stages.measure_plate import PlateLook
+from services.pipelines.supports import Support
 
 Array = np.ndarray
 HALO = 2  # frames on either side that steady a frame's masks
@@ -34,15 +35,11 @@ HALO = 2  # frames on either side that steady a frame's masks
 class CompositeConfig:
     frames: tuple[int, ...]
     names: tuple[str, ...]  # mask folder of object_id 1, 2, ...
-    supports: tuple[tuple[float, float, float, float], ...]  # normal and offset
+    supports: tuple[Support, ...]
     support_of: tuple[int, ...]  # index into ``supports`` of object_id 1, 2, ...
     grain: bool
     sharpness: bool
     seed: int
-
-    @property
-    def planes(self) -> tuple[Plane, ...]:
-        return tuple(Plane(np.array(s[:3]), s[3]) for s in self.supports)
 
 
 ReadLayers = Callable[[int], RenderLayers | None]
@@ -89,8 +86,8 @@ def _visibility(
     """Who hides the objects, frame by frame, on the plate's raster. Each object is judged on its own support."""
     groups = [[i + 1 for i, s in enumerate(config.support_of) if s == index] for index in range(len(config.supports))]
     judged = [
-        _steadied(sources, read, numbers, partial(_object_evidence, sources, plane, ids))
-        for plane, ids in zip(config.planes, groups, strict=True)
+        _steadied(sources, read, numbers, partial(_object_evidence, sources, support, ids))
+        for support, ids in zip(config.supports, groups, strict=True)
     ]
     for number, *visible in zip(numbers, *judged, strict=True):
         layers = read(number) if len(groups) > 1 else None
@@ -105,7 +102,7 @@ def _reception(
     config: CompositeConfig, sources: Sources, read: ReadLayers, numbers: Sequence[int]
 ) -> Iterator[Array]:
     """Where the shadow may fall: on its support, not on what stands in front of it."""
-    return _steadied(sources, read, numbers, partial(_support_evidence, sources, config.planes))
+    return _steadied(sources, read, numbers, partial(_support_evidence, sources, config.supports))
 
 
 Judge = Callable[[RenderLayers, int], Evidence]
@@ -129,22 +126,36 @@ def _nothing(sources: Sources) -> Evidence:
 
 
 def _object_evidence(
-    sources: Sources, support: Plane, ids: Sequence[int], layers: RenderLayers, number: int
+    sources: Sources, support: Support, ids: Sequence[int], layers: RenderLayers, number: int
 ) -> Evidence:
     scene = sources.scene
     mine = np.isin(layers.object_id, ids)
-    contact = Contact(support, scene.cameras.camera(number), scene.cameras.pose(number))
+    contact = Contact(support.plane_at(number), scene.cameras.camera(number), scene.cameras.pose(number))
     depth, alpha = np.where(mine, layers.depth, 0), np.where(mine, layers.alpha, 0)
-    return depth_evidence(depth, alpha, scene.depth.read(number), contact=contact)
+    seen = _without(scene, number, (support,))
+    return depth_evidence(depth, alpha, seen, contact=contact)
 
 
-def _support_evidence(sources: Sources, supports: Sequence[Plane], layers: RenderLayers, number: int) -> Evidence:
+def _support_evidence(
+    sources: Sources, supports: Sequence[Support], layers: RenderLayers, number: int
+) -> Evidence:
     scene = sources.scene
     camera, pose = scene.cameras.camera(number), scene.cameras.pose(number)
     ratio = cv2.resize(layers.ratio, camera.wh, interpolation=cv2.INTER_AREA)
-    depths = np.stack([plane_depth(plane, camera, pose) for plane in supports])
+    depths = np.stack([plane_depth(support.plane_at(number), camera, pose) for support in supports])
     nearest = np.where(depths > 0, depths, np.inf).min(0)
-    return receiver_evidence(scene.depth.read(number), np.where(np.isfinite(nearest), nearest, 0), ratio)
+    seen = _without(scene, number, supports)
+    return receiver_evidence(seen, np.where(np.isfinite(nearest), nearest, 0), ratio)
+
+
+def _without(scene: Scene4D, number: int, supports: Sequence[Support]) -> DepthMap:
+    """A frame's depth where the carriers do not count: a carrier's depth is too rough to hide what it carries."""
+    seen = scene.depth.read(number)
+    carriers = [support.carrier for support in supports if support.carrier]
+    if scene.motion is None or not carriers:
+        return seen
+    carried = np.isin(scene.motion.read(number), carriers)
+    return replace(seen, confidence=np.where(carried, 0, seen.confidence).astype(np.float32))
 
 
 def _write_frame(

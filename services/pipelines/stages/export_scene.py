@@ -1,4 +1,4 @@
-"""Stage: a scene as files that other tools open, and as pictures for people."""
+"""Stage: a scene as files that other tools open. All are one world, +Y up, on the displayed raster."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from geometry.mesh import save_ply
+from geometry.reconstruct.movers import write_movers
 from geometry.scene import Scene4D
-from services.export import colmap
+from geometry.trajectory import CameraPath
+from services.export import colmap, nerfstudio, nuke, usd
 from services.media import exr, images
-from services.media.clip import ClipReader
-from services.media.contact_sheet import Tile, contact_sheet, evenly
-from services.media.encode import VideoWriter
 from services.pipelines.context import Artifact, Report
-from services.pipelines.scene_folder import CAMERAS, MESH, save_points, scene_document
+from services.pipelines.scene_folder import CAMERAS, MESH, MOTION, MOVERS, save_points, scene_document
 
 Array = np.ndarray
-PREVIEW_WIDTH_PX = 480
-SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -29,64 +27,43 @@ class ExportConfig:
     frames: tuple[int, int]
     rate: str
     scale: float | None
-    sheet: bool  # a contact sheet of the scene; insert makes its own
+    usd: bool  # scene.usda; insert makes its own, with the objects in it
 
 
 def export_scene(
-    *, out: Path, config: ExportConfig, report: Report, clip: ClipReader, scene: Scene4D, cameras: Artifact,
-    mesh: Artifact, **_: Artifact,
+    *, out: Path, config: ExportConfig, report: Report, scene: Scene4D, cameras: Artifact, mesh: Artifact, **_: Artifact
 ) -> None:
-    """Writes ``cameras.json``, ``colmap/``, ``depth/``, ``confidence/``, ``mesh.ply`` and ``preview.mp4``."""
+    """Writes cameras in every format, ``depth/``, ``confidence/``, ``motion/`` where it is known, and the mesh."""
     (out / CAMERAS).write_text(scene_document(scene, cameras))
-    on_source = scene.cameras.scaled(scene.source_wh)
-    colmap.write_colmap(out / "colmap", on_source, scene.points)
-    save_points(out / "colmap", scene.points)  # with what the text model does not hold: who saw each point
+    _write_cameras(out, scene, scene.cameras.scaled(scene.source_wh))
+    if config.usd:
+        usd.write_usd(
+            out / "scene.usda", scene.cameras.scaled(scene.source_wh), Fraction(config.rate), mesh=scene.mesh,
+            ground=scene.ground, scale_known=scene.scale_known,
+        )
     if scene.mesh is not None and config.scale is None:
         shutil.copy(mesh.path / MESH, out / MESH)
     elif scene.mesh is not None:
-        from geometry.mesh import save_ply
-
         save_ply(scene.mesh, out / MESH)
-    near, far = _depth_range(scene)
-    tiles = []
+    if scene.motion is not None:
+        write_movers(out / MOVERS, scene.movers)
     frames = scene.cameras.frames
-    shown = {frames[i] for i in evenly(len(frames), SHOWN)}
-    h = round(PREVIEW_WIDTH_PX * clip.hw[0] / clip.hw[1])
-    with VideoWriter(out / "preview.mp4", (2 * PREVIEW_WIDTH_PX, h), Fraction(config.rate)) as movie:
-        for i, frame in enumerate(frames):
-            found = scene.depth.read(frame)
-            exr.write_depth(out / "depth" / f"{frame:04d}.exr", _on(found.depth, scene.source_wh))
-            images.write_mask(out / "confidence" / f"{frame:04d}.png", _on(found.confidence, scene.source_wh))
-            plate = clip.display(frame, (PREVIEW_WIDTH_PX, h))
-            picture = depth_picture(found.depth, near, far)
-            coloured = cv2.resize(picture, (PREVIEW_WIDTH_PX, h), interpolation=cv2.INTER_AREA)
-            movie.write(np.hstack([plate, coloured]))
-            if frame in shown:
-                confidence = cv2.resize(found.confidence, (PREVIEW_WIDTH_PX, h), interpolation=cv2.INTER_AREA)
-                tiles += [Tile(f"frame {frame}", plate), Tile("depth", coloured), Tile("confidence", confidence)]
-            report(i + 1, len(frames), coloured)
-    if config.sheet:
-        title = f"reconstruct: {len(frames)} of {len(clip.numbers)} frames, {clip.hw[1]} x {clip.hw[0]}"
-        images.write_picture(out / "contact_sheet.png", contact_sheet(tiles, title, columns=6))
+    for i, frame in enumerate(frames):
+        found = scene.depth.read(frame)
+        exr.write_depth(out / "depth" / f"{frame:04d}.exr", _on(found.depth, scene.source_wh))
+        images.write_mask(out / "confidence" / f"{frame:04d}.png", _on(found.confidence, scene.source_wh))
+        if scene.motion is not None:
+            images.write_picture(out / MOTION / f"{frame:04d}.png", _on(scene.motion.read(frame), scene.source_wh))
+        report(i + 1, len(frames))
 
 
-def _depth_range(scene: Scene4D) -> tuple[float, float]:
-    """Depths that the preview's colours span, over the whole clip so that they do not pump."""
-    frames = scene.cameras.frames
-    samples = [scene.depth.read(frames[i]).depth[::8, ::8] for i in evenly(len(frames), 6)]
-    known = np.concatenate([d[d > 0] for d in samples])
-    if len(known) == 0:
-        return 1.0, 2.0
-    near, far = np.percentile(known, (1, 99))
-    return float(near), float(max(far, near * 1.001))
-
-
-def depth_picture(depth: Array, near: float, far: float) -> Array:
-    """(H, W, 3) uint8: bright is near, by inverse depth; black is unknown."""
-    inverse = np.divide(1.0, depth, out=np.zeros_like(depth), where=depth > 0)
-    share = np.clip((inverse - 1 / far) / (1 / near - 1 / far), 0, 1)
-    coloured = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    return np.where((depth > 0)[..., None], coloured, 0).astype(np.uint8)
+def _write_cameras(out: Path, scene: Scene4D, path: CameraPath) -> None:
+    """``colmap/``, ``transforms.json`` and ``cameras.chan``; pictures are ``images/%04d.png`` to those who look."""
+    names = [f"{frame:04d}.png" for frame in path.frames]
+    colmap.write_colmap(out / "colmap", path, scene.points, names)
+    save_points(out / "colmap", scene.points)  # with what the text model does not hold: who saw each point
+    nerfstudio.write_transforms_json(out / "transforms.json", path, [f"images/{name}" for name in names])
+    nuke.write_chan(out / "cameras.chan", path)
 
 
 def _on(picture: Array, wh: tuple[int, int]) -> Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geometry.reconstruct.anchor import Anchor, fit_anchor
+from geometry.reconstruct.anchor import Anchor, carrier_anchor, fit_anchor
 from geometry.reconstruct.errors import ReconstructError
 from geometry.scene import FrameSource, Plane, Scene4D
 from services.errors import Unsolvable
@@ -20,6 +20,7 @@ class AnchorConfig:
     frame: int
     at_px: tuple[float, float]
     seed: int
+    carrier: int = 0  # label of the mover whose surface is wanted; 0 = of what stands still
 
 
 def find_anchor(
@@ -27,7 +28,12 @@ def find_anchor(
 ) -> None:
     """Writes ``anchor.json``."""
     try:
-        anchor = fit_anchor(clip, scene, config.frame, config.at_px, seed=config.seed, report=report)
+        if config.carrier:
+            track = next(m.track for m in scene.movers if m.label == config.carrier)
+            assert track is not None
+            anchor = carrier_anchor(scene, config.frame, config.at_px, track, seed=config.seed)
+        else:
+            anchor = fit_anchor(clip, scene, config.frame, config.at_px, seed=config.seed, report=report)
     except ReconstructError as error:
         raise Unsolvable(f"objects.at_px: {error.message}", error.hint) from error
     document = {

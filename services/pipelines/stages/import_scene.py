@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geometry.reconstruct.depth import DepthFolder
+from geometry.reconstruct.motion import MotionFolder
+from geometry.reconstruct.movers import write_movers
 from services.errors import InvalidRequest
 from services.media.clip import ClipReader
 from services.pipelines.context import Report
-from services.pipelines.scene_folder import CAMERAS, MESH, delivered_document, load_delivered, save_points
+from services.pipelines.scene_folder import (
+    CAMERAS,
+    MESH,
+    MOTION,
+    MOVERS,
+    delivered_document,
+    load_delivered,
+    save_points,
+)
 
 FIELD = "scene.scene_dir"
-SCENE_FILES = (CAMERAS, MESH, "colmap/points*", "depth/*.exr", "confidence/*.png")
+SCENE_FILES = (CAMERAS, MESH, "colmap/points*", "depth/*.exr", "confidence/*.png", MOVERS, f"{MOTION}/*.png")
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,11 @@ def import_scene(*, out: Path, config: ImportSceneConfig, report: Report, clip: 
     save_points(out, scene.points)
     if (folder / MESH).exists():
         shutil.copy(folder / MESH, out / MESH)
-    depths = DepthFolder(out)
+    depths, motion = DepthFolder(out), MotionFolder(out / MOTION)
+    if scene.motion is not None:
+        write_movers(out / MOVERS, scene.movers)
     for i, frame in enumerate(frames):
         depths.write(frame, scene.depth.read(frame))
+        if scene.motion is not None:
+            motion.write(frame, scene.motion.read(frame))
         report(i + 1, len(frames))

@@ -16,10 +16,11 @@ from geometry.match import choose_shutter_samples, shutter_times
 from geometry.mesh import Model
 from geometry.render.base import Environment, Instance, Renderer, View
 from geometry.render.differential import plane_instance, render_layers
-from geometry.scene import Plane, RenderLayers
+from geometry.scene import RenderLayers, RigidTrack
 from geometry.trajectory import CameraPath
 from services.pipelines.context import Artifact, Report
 from services.pipelines.layer_files import save_layers
+from services.pipelines.supports import Motion, Numbers, Support
 
 Array = np.ndarray
 FILTER_MARGIN_PX = 4  # border beyond the lens raster, for interpolation
@@ -32,8 +33,9 @@ class RenderConfig:
     """Everything that decides the picture; all plain numbers, because it enters the stage's key."""
 
     frames: tuple[int, ...]
-    world_from_object: tuple[tuple[tuple[float, ...], ...], ...]  # (4, 4) with scale, one per object
-    supports: tuple[tuple[float, float, float, float], ...]  # normal and offset of each distinct support
+    world_from_object: tuple[Numbers, ...]  # with scale, one per object, as placed
+    motions: tuple[Motion | None, ...]  # one per object; None = it stands still
+    supports: tuple[Support, ...]
     support_of: tuple[int, ...]  # index into ``supports``, one per object
     support_albedo: tuple[float, float, float]
     source_wh: tuple[int, int]
@@ -49,9 +51,32 @@ class Stage3D:
 
     renderer: Renderer
     cameras: CameraPath  # of the displayed raster
-    objects: tuple[Instance, ...]
+    objects: tuple[Instance, ...]  # at rest
     receivers: tuple[Instance, ...]
+    object_tracks: tuple[RigidTrack | None, ...]
+    receiver_tracks: tuple[RigidTrack | None, ...]
     environment: Environment
+
+    @property
+    def is_still(self) -> bool:
+        return not any(self.object_tracks + self.receiver_tracks)
+
+    def objects_at(self, time: float, later: float | None = None) -> tuple[Instance, ...]:
+        """The objects at a fractional frame number; where they will be ``later`` tells their motion."""
+        pairs = zip(self.objects, self.object_tracks, strict=True)
+        return tuple(_moved(instance, track, time, later) for instance, track in pairs)
+
+    def receivers_at(self, time: float) -> tuple[Instance, ...]:
+        pairs = zip(self.receivers, self.receiver_tracks, strict=True)
+        return tuple(_moved(instance, track, time, None) for instance, track in pairs)
+
+
+def _moved(instance: Instance, track: RigidTrack | None, time: float, later: float | None) -> Instance:
+    if track is None:
+        return instance
+    at_rest = instance.world_from_object
+    then = None if later is None else track.at(later) @ at_rest
+    return replace(instance, world_from_object=track.at(time) @ at_rest, world_from_object_next=then)
 
 
 def build_stage(
@@ -63,13 +88,27 @@ def build_stage(
     )
     receivers = []
     for i, support in enumerate(config.supports):
-        plane = Plane(np.array(support[:3]), support[3])
         standing = [k for k, index in enumerate(config.support_of) if index == i]
         feet = np.array([objects[k].world_from_object[:3, 3] for k in standing])
         height = max(models[k].height * float(np.linalg.norm(objects[k].world_from_object[:3, 1])) for k in standing)
+        if support.motion is None:  # those that wander over it need it everywhere
+            feet = np.concatenate([_stations(config.motions[k], objects[k].world_from_object[:3, 3]) for k in standing])
         reach = RECEIVER_REACH * height + float(np.linalg.norm(feet - feet.mean(0), axis=1).max())
-        receivers.append(plane_instance(plane, feet.mean(0), reach, config.support_albedo, len(objects) + 1 + i))
-    return Stage3D(renderer, cameras.scaled(config.source_wh), objects, tuple(receivers), environment)
+        object_id = len(objects) + 1 + i
+        receivers.append(plane_instance(support.plane, feet.mean(0), reach, config.support_albedo, object_id))
+    return Stage3D(
+        renderer=renderer, cameras=cameras.scaled(config.source_wh), objects=objects, receivers=tuple(receivers),
+        object_tracks=tuple(None if motion is None else motion.track for motion in config.motions),
+        receiver_tracks=tuple(None if s.motion is None else s.motion.track for s in config.supports),
+        environment=environment,
+    )
+
+
+def _stations(motion: Motion | None, foot: Array) -> Array:
+    """(N, 3) where a foot stands over the shot."""
+    if motion is None:
+        return foot[None]
+    return np.array([rigid.transform(m, foot) for m in motion.track.world_from_rest])
 
 
 def render_frames(*, out: Path, config: RenderConfig, report: Report, stage: Stage3D, **_: Artifact) -> None:
@@ -82,14 +121,24 @@ def render_frames(*, out: Path, config: RenderConfig, report: Report, stage: Sta
 
 def _render(config: RenderConfig, stage: Stage3D, frame: int) -> RenderLayers:
     warp = _warp(stage.cameras.camera(frame))
-    view = View(warp.pinhole, _shutter_poses(config, stage, frame))
+    times = _shutter_times(config, stage, frame)
     later = frame + 1 if frame + 1 in stage.cameras else None
     next_view = None if later is None else View(warp.pinhole, (stage.cameras.pose(later),))
-    layers = render_layers(
-        stage.renderer, objects=stage.objects, receivers=stage.receivers, environment=stage.environment, view=view,
-        spp=max(config.spp, len(view.camera_from_world)), seed=config.seed * 100_003 + frame, next_view=next_view,
-    )
-    return _through_lens(warp, layers)
+
+    def exposed(times: tuple[float, ...], now: float, spp: int, seed: int) -> RenderLayers:
+        return render_layers(
+            stage.renderer, objects=stage.objects_at(now, later), receivers=stage.receivers_at(now),
+            environment=stage.environment, view=View(warp.pinhole, tuple(stage.cameras.pose_between(t) for t in times)),
+            spp=max(spp, len(times)), seed=seed, next_view=next_view,
+        )
+
+    seed = config.seed * 100_003 + frame
+    if stage.is_still:
+        return _through_lens(warp, exposed(times, frame, config.spp, seed))
+    # The renderer moves the camera over the exposure, not the things: one picture for every moment of theirs.
+    moments = [exposed((t,), t, config.spp // len(times), seed * 31 + i) for i, t in enumerate(times)]
+    mean = {name: np.mean([getattr(m, name) for m in moments], 0) for name in ("beauty", "alpha", "ratio")}
+    return _through_lens(warp, replace(moments[0], **mean))
 
 
 @lru_cache(maxsize=4)
@@ -97,27 +146,29 @@ def _warp(camera: Camera) -> LensWarp:
     return LensWarp.of(camera, FILTER_MARGIN_PX)
 
 
-def _shutter_poses(config: RenderConfig, stage: Stage3D, frame: int) -> tuple[Array, ...]:
-    """Camera poses over the exposure: as many as the objects' motion in the picture asks for.
+def _shutter_times(config: RenderConfig, stage: Stage3D, frame: int) -> tuple[float, ...]:
+    """Moments of the exposure: as many as the objects' motion in the picture asks for.
 
     The middle of the exposure comes first among equals: G-buffers belong to the first sample.
     """
-    cameras = stage.cameras
     if config.shutter_deg == 0:
-        return (cameras.pose(frame),)
-    motion = max(_motion_px(cameras, frame, instance) for instance in stage.objects)
+        return (float(frame),)
+    motion = max(
+        _motion_px(stage.cameras, frame, *pair)
+        for pair in zip(stage.objects_at(frame), stage.objects_at(frame + 1), strict=True)
+    )
     count = choose_shutter_samples(motion, config.shutter_deg, MOST_SHUTTER_SAMPLES)
-    times = sorted(shutter_times(frame, config.shutter_deg, count), key=lambda t: (abs(t - frame), t))
-    return tuple(cameras.pose_between(t) for t in times)
+    return tuple(sorted(shutter_times(frame, config.shutter_deg, count), key=lambda t: (abs(t - frame), t)))
 
 
-def _motion_px(cameras: CameraPath, frame: int, instance: Instance) -> float:
-    """How far the object's origin and its top move in the picture from this frame to the next."""
-    origin = instance.world_from_object[:3, 3]
-    points = np.stack([origin, origin + instance.world_from_object[:3, 1]])
-    camera = cameras.camera(frame)
-    now, then = (camera.px_from_cam(rigid.transform(cameras.pose_between(t), points)) for t in (frame, frame + 1))
-    moved = np.linalg.norm(then - now, axis=1)
+def _motion_px(cameras: CameraPath, frame: int, now: Instance, then: Instance) -> float:
+    """How far an object's origin and its top move in the picture from this frame to the next."""
+    def shown(instance: Instance, time: int) -> Array:
+        origin = instance.world_from_object[:3, 3]
+        points = np.stack([origin, origin + instance.world_from_object[:3, 1]])
+        return cameras.camera(frame).px_from_cam(rigid.transform(cameras.pose_between(time), points))
+
+    moved = np.linalg.norm(shown(then, frame + 1) - shown(now, frame), axis=1)
     return float(np.nan_to_num(moved, nan=0.0).max())
 
 

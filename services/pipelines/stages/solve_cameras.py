@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from geometry.reconstruct import solve
 from geometry.reconstruct.errors import ReconstructError
+from geometry.reconstruct.solution import CameraSolve
 from geometry.reconstruct.tracks import track_clip, working_wh
 from geometry.reconstruct.triangulate import triangulate
 from geometry.scene import SparsePoints
 from geometry.trajectory import CameraPath
 from services.errors import InvalidRequest, Unsolvable
-from services.export.cameras import import_cameras
+from services.export.cameras import cameras_of_clip, is_metric
 from services.media.clip import ClipReader
 from services.pipelines.context import Report
 from services.pipelines.scene_folder import save_cameras
 
 FILM_BACK_MM = 36.0
 MOST_POINTS = 3000
+FEWEST = 3  # frames that show parallax
 MOST_ERROR_PX = 2.0  # of a point that is believed under somebody else's cameras
 
 
@@ -31,6 +33,8 @@ class SolveConfig:
     frames: tuple[int, int]  # first and last
     focal_mm: float | None
     seed: int
+    kind: Literal["", "parallax", "pan", "locked"] = ""  # "" = as the analysis says
+    horizon: tuple[float, float, float, float] | None = None  # two points of the displayed picture, x0 y0 x1 y1
 
 
 @dataclass(frozen=True)
@@ -39,53 +43,46 @@ class ImportConfig:
 
 
 def solve_cameras(*, out: Path, config: SolveConfig, report: Report, clip: ClipReader) -> None:
-    """Writes ``cameras.json``, ``points.npz`` and ``colmap/``."""
+    """Writes ``cameras.json`` and ``points.npz``; with parallax also ``colmap/``."""
     wh = working_wh(clip.hw)
     focal_px = None if config.focal_mm is None else config.focal_mm / FILM_BACK_MM * wh[0]
     workdir = out / "work"
     try:
         solved = solve.solve_cameras(
-            clip, frames=None, focal_px=focal_px, seed=config.seed, workdir=workdir, report=report
+            clip, frames=None, focal_px=focal_px, seed=config.seed, workdir=workdir, report=report, kind=config.kind,
+            horizon=config.horizon,
         )
     except ReconstructError as error:
         raise Unsolvable(f"clip: {error.message}", error.hint) from error
-    info = {
-        "kind": solved.shot.kind, "method": solved.method, "attempts": list(solved.attempts),
-        "registered": len(solved.cameras), "frames": len(clip.numbers), "unregistered": list(solved.unregistered),
-        "reprojection_px": solved.reprojection_px, "median_triangulation_deg": solved.median_triangulation_deg,
-        "points": len(solved.points.xyz), "shot": asdict(solved.shot),
-    }
     source_wh = clip.hw[1], clip.hw[0]
-    save_cameras(out, solved.cameras, solved.points, source_wh, solved.ground, info)
-    shutil.move(solved.model_folder, out / "colmap")
-    shutil.rmtree(workdir)
+    save_cameras(out, solved.cameras, solved.points, source_wh, solved.ground, _info(solved, len(clip.numbers)))
+    if solved.model_folder is not None:
+        shutil.move(solved.model_folder, out / "colmap")
+    shutil.rmtree(workdir, ignore_errors=True)  # a solve without COLMAP leaves none
+
+
+def _info(solved: CameraSolve, frames: int) -> dict[str, Any]:
+    return {
+        "kind": solved.shot.kind, "method": solved.method, "attempts": list(solved.attempts),
+        "registered": len(solved.cameras), "frames": frames, "unregistered": list(solved.unregistered),
+        "reprojection_px": solved.reprojection_px, "median_triangulation_deg": solved.median_triangulation_deg,
+        "points": len(solved.points.xyz), "shot": asdict(solved.shot), "focal_known": solved.focal_known,
+        "horizon_known": solved.horizon_known, "depth_is_a_guess": solved.depth_is_a_guess, "advice": solved.advice,
+    }
 
 
 def imported_cameras(*, out: Path, config: ImportConfig, report: Report, clip: ClipReader, file: str) -> None:
     """Writes ``cameras.json`` and an empty ``points.npz`` from somebody else's solve."""
     source_wh = clip.hw[1], clip.hw[0]
-    path = import_cameras(Path(file), wh=source_wh, rate=clip.rate)
-    common = [number for number in clip.numbers if number in path]
-    if len(common) < 3:
-        raise InvalidRequest(
-            "scene.cameras_file", f"cameras for frames {clip.numbers[0]}-{clip.numbers[-1]}",
-            f"frames {path.frames[0]}-{path.frames[-1]}",
-        )
-    cameras = path.select(common).scaled(working_wh(clip.hw))
+    path = cameras_of_clip(file, wh=source_wh, rate=clip.rate, numbers=clip.numbers)
+    if len(path) < FEWEST:
+        raise InvalidRequest("scene.cameras_file", f"cameras for {FEWEST} frames of the clip", len(path))
+    cameras = path.scaled(working_wh(clip.hw))
     points = _points(clip, cameras, report)
-    info = {"kind": "imported", "method": Path(file).name, "registered": len(common), "frames": len(clip.numbers),
-            "unregistered": sorted(set(clip.numbers) - set(common)), "points": len(points.xyz),
+    info = {"kind": "imported", "method": Path(file).name, "registered": len(path), "frames": len(clip.numbers),
+            "unregistered": sorted(set(clip.numbers) - set(path.frames)), "points": len(points.xyz),
             "reprojection_px": float(np.median(points.error_px)) if len(points.xyz) else None}
-    save_cameras(out, cameras, points, source_wh, None, info, scale_known=_in_metres(Path(file)))
-
-
-def _in_metres(file: Path) -> bool:
-    """USD says how long its units are; a ``cameras.json`` of ours says whether it knows."""
-    if file.suffix.lower() in (".usd", ".usda", ".usdc", ".usdz"):
-        return True
-    if file.suffix.lower() != ".json":
-        return False
-    return bool(json.loads(file.read_text()).get("scene", {}).get("scale_known", False))
+    save_cameras(out, cameras, points, source_wh, None, info, scale_known=is_metric(file))
 
 
 def _points(clip: ClipReader, cameras: CameraPath, report: Report) -> SparsePoints:

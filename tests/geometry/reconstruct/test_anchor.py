@@ -6,11 +6,12 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from geometry import rigid
 from geometry.camera import Camera, pixel_centres
-from geometry.reconstruct.anchor import NoSurface, fit_anchor
-from geometry.scene import DepthMap, Plane, Scene4D, SparsePoints
+from geometry.reconstruct.anchor import NoSurface, carrier_anchor, fit_anchor
+from geometry.scene import DepthMap, Plane, RigidTrack, Scene4D, SparsePoints
 from geometry.trajectory import CameraPath
 
 CAMERA = Camera(420.0, 420.0, 240.0, 135.0, (480, 270))
@@ -127,3 +128,47 @@ def test_points_that_the_frame_did_not_see_do_not_mislead() -> None:
     blind = replace(scene(0, FloorDepth(confidence=0.0)), points=elsewhere, ground=Plane(FLOOR.normal, 0.02))
     anchor = fit_anchor(FloorClip(), blind, 10, AT, seed=0, report=no_progress)
     assert np.linalg.norm(anchor.point - true_point()) < 0.003
+
+
+def turning_scene() -> Scene4D:
+    """A camera one unit above the ground that only turns."""
+    poses = np.stack([rigid.look_at((0, 1, 0), (np.sin(a), 0.8, -np.cos(a))) for a in np.linspace(-0.2, 0.2, 12)])
+    path = CameraPath(FRAMES, (CAMERA,) * len(FRAMES), poses)
+    nothing = SparsePoints(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+    return Scene4D(path, (960, 540), nothing, depth=None, ground=FLOOR)  # type: ignore[arg-type]
+
+
+def test_without_parallax_an_object_stands_on_the_ground() -> None:
+    scene, px = turning_scene(), (500.0, 420.0)
+    anchor = fit_anchor(FloorClip(), scene, FRAMES[3], px, seed=0, report=lambda done, total: None)
+    assert anchor.point[1] == pytest.approx(0, abs=1e-12)
+    np.testing.assert_array_equal(anchor.support.normal, FLOOR.normal)
+    pose = scene.cameras.pose(FRAMES[3])
+    np.testing.assert_allclose(CAMERA.px_from_cam(rigid.transform(pose, anchor.point)), np.array(px) / 2, atol=1e-9)
+
+
+@pytest.mark.parametrize("y", [0.0, 40.0])
+def test_nothing_stands_above_the_horizon(y: float) -> None:
+    with pytest.raises(NoSurface, match="above the horizon"):
+        fit_anchor(FloorClip(), turning_scene(), FRAMES[3], (480.0, y), seed=0, report=lambda done, total: None)
+
+
+def test_without_a_ground_nothing_stands() -> None:
+    with pytest.raises(NoSurface, match="no ground"):
+        fit_anchor(FloorClip(), replace(turning_scene(), ground=None), 0, AT, seed=0, report=lambda done, total: None)
+
+
+def test_the_top_of_a_turning_thing_is_found_from_its_own_points() -> None:
+    """A table top .3 above the floor that has turned by half a radian since its rest."""
+    rng = np.random.default_rng(5)
+    top = np.stack([rng.uniform(-0.8, 0.8, 120), np.full(120, 0.3), rng.uniform(-0.8, 0.8, 120)], -1)
+    turn = rigid.rigid(Rotation.from_rotvec([0, 0.5, 0]).as_matrix(), np.array([0.1, 0, 0]))
+    track = RigidTrack(0, (0, 2), np.stack([np.eye(4), turn]), rigid.transform(rigid.inverse(turn), top))
+    nothing = SparsePoints(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+    scene = Scene4D(camera_path(), (960, 540), nothing, depth=None)  # type: ignore[arg-type]
+    px = tuple(2 * CAMERA.px_from_cam(rigid.transform(scene.cameras.pose(2), np.array([0.1, 0.3, 0.2]))))
+    anchor = carrier_anchor(scene, 2, px, track, seed=0)
+    np.testing.assert_allclose(anchor.point, [0.1, 0.3, 0.2], atol=1e-6)
+    np.testing.assert_allclose(anchor.support.normal, [0, 1, 0], atol=1e-6)
+    with pytest.raises(NoSurface, match="points of what moves"):
+        carrier_anchor(scene, 2, (900.0, 20.0), track, seed=0)

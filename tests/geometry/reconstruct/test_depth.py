@@ -13,6 +13,8 @@ from geometry.reconstruct.fuse import FusionSettings, fuse_mesh
 from geometry.reconstruct.pair import Pair
 from geometry.scene import DepthMap, SparsePoints
 from geometry.trajectory import CameraPath
+from tests.geometry.reconstruct.box_room import BoxRoomClip, lens
+from tests.geometry.reconstruct.conftest import Rendered
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,41 @@ def test_finished_frames_are_not_computed_again(arc_clip, exact, tmp_path):
     solve_depth(DepthSolver(arc_clip, few, points), folder, tmp_path / "raw")
     assert folder.read(107).depth[0, 0] == 7
     assert folder.read(106).depth[0, 0] != 7
+
+
+class TrueMotion:
+    """The box that crosses the room, as its truth shows it."""
+
+    def __init__(self, still, moving, frames):
+        self.labels = {f: (moving.depth(f) < still.depth(f) - 1e-3).astype(np.uint8) for f in frames}
+
+    def read(self, frame):
+        return self.labels[frame]
+
+
+def test_movers_get_no_depth_and_do_not_spoil_what_is_around_them(exact):
+    path, points = exact
+    path = path.select(range(104, 113, 2))
+    still, moving = (
+        BoxRoomClip(lens((320, 192)), exact[0].camera_from_world, first=100, mover=mover) for mover in (False, True))
+    motion = TrueMotion(still, moving, path.frames)
+    mask = motion.read(108) > 0
+    around = (cv2.dilate(mask.astype(np.uint8), np.ones((17, 17))) > 0) & ~mask
+    truth = still.depth(108)
+    solver = DepthSolver(Rendered(moving), path, points, motion=motion)
+    found = solver.fused(108, solver.raw)
+    np.testing.assert_array_equal(found.depth == 0, mask)
+    assert (found.confidence[mask] == 0).all() and found.confidence[around].mean() > 0.3
+    assert (np.abs(found.depth - truth) / truth)[around].mean() < 0.03
+
+
+def test_frames_without_a_source_follow_the_points(arc_clip, exact):
+    path, points = exact
+    found = DepthSolver(arc_clip, path.select([108]), points)
+    depth = found.fused(108, found.raw)
+    truth = arc_clip.room.depth(108)
+    assert np.median(np.abs(depth.depth - truth) / truth) < 0.05
+    assert (depth.confidence == 0).all()
 
 
 def test_folder_gives_back_what_was_written(tmp_path):

@@ -1,16 +1,18 @@
-"""Cameras of a rendered clip against the truth, and what is refused."""
+"""Cameras of a rendered clip against the truth, what is kept of half a solve, and what is refused."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
 from geometry import rigid
-from geometry.reconstruct.errors import NoParallax, TooFewFrames
-from geometry.reconstruct.solve import ROOT, Gate, _gate_reason, solve_cameras
+from geometry.reconstruct.errors import HasCuts, SolveFailed, TooFewFrames
+from geometry.reconstruct.parallax import ROOT, gate_reason
+from geometry.reconstruct.solve import Gate, solve_cameras
 
 
 def quiet(done, total):
@@ -54,11 +56,44 @@ def test_known_focal_length_is_held(arc_clip, tmp_path):
     assert solve.cameras.cameras[0].fx == 272.0
 
 
-@pytest.mark.parametrize("name", ["pan_clip", "locked_clip"])
-def test_no_parallax_is_refused_with_a_hint(name, request, tmp_path):
-    with pytest.raises(NoParallax) as caught:
-        solve_cameras(request.getfixturevalue(name), frames=None, focal_px=None, seed=0, workdir=tmp_path, report=quiet)
-    assert "--cameras" in caught.value.hint
+def test_a_pan_is_never_called_3d(pan_clip, tmp_path):
+    options = {"frames": None, "focal_px": None, "seed": 0, "workdir": tmp_path, "report": quiet}
+    solve = solve_cameras(pan_clip, **options)
+    assert solve.shot.kind == "pan" and solve.depth_is_a_guess
+    with pytest.raises(SolveFailed) as caught:
+        solve_cameras(pan_clip, kind="parallax", **options)
+    assert "only turns" in caught.value.message and "sideways" in caught.value.hint
+
+
+class Lost:
+    """A clip whose last frames are turned about: nothing before is seen there."""
+
+    def __init__(self, clip, last):
+        self.clip, self.last, self.numbers, self.hw = clip, last, clip.numbers, clip.hw
+
+    def display(self, number, wh=None):
+        picture = self.clip.display(number, wh)
+        if number <= self.last:
+            return picture
+        noise = np.random.default_rng(number).integers(0, 255, (12, 20, 3), np.uint8)
+        return cv2.resize(noise, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def test_half_a_solve_keeps_its_range_and_says_what_is_missing(arc_clip, tmp_path):
+    solve = solve_cameras(Lost(arc_clip, 112), frames=None, focal_px=None, seed=0, workdir=tmp_path, report=quiet)
+    assert solve.cameras.frames[0] == 100 and 108 <= solve.cameras.frames[-1] <= 113
+    assert np.diff(solve.cameras.frames).max() == 1
+    assert solve.unregistered == tuple(range(solve.cameras.frames[-1] + 1, 118))
+    assert f"{len(solve.unregistered)} of 18 frames have no camera" in solve.advice
+    assert "clip of its own" in solve.advice
+
+
+def test_a_cut_is_refused_before_anything_is_followed(arc_clip, locked_clip, tmp_path):
+    both = [arc_clip.display(n) for n in range(100, 107)] + [locked_clip.display(n)[:, ::-1] for n in range(6)]
+    clip = Lost(arc_clip, 100)
+    clip.numbers, clip.display = range(13), lambda number, wh=None: np.ascontiguousarray(both[number])
+    with pytest.raises(HasCuts, match="frame 7"):
+        solve_cameras(clip, frames=None, focal_px=None, seed=0, workdir=tmp_path, report=quiet)
 
 
 def test_one_frame_is_refused(arc_clip, tmp_path):
@@ -66,25 +101,27 @@ def test_one_frame_is_refused(arc_clip, tmp_path):
         solve_cameras(arc_clip, frames=[100], focal_px=None, seed=0, workdir=tmp_path, report=quiet)
 
 
-GOOD = {"solved": True, "registered": 20, "focal_px": 900.0, "distortion": [0.0] * 5, "reprojection_px": 0.3,
-        "median_triangulation_deg": 5.0, "points": 900, "attempts": []}
+GOOD = {"solved": True, "registered": 20, "longest": 20, "focal_px": 900.0, "distortion": [0.0] * 5, "reprojection_px": 0.3,
+        "median_triangulation_deg": 5.0, "points": 900, "depth_spread": 0.5, "attempts": []}
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({}, None),
-        ({"registered": 17}, "17 of 20 frames"),
+        ({"registered": 17, "longest": 10}, None),
+        ({"registered": 17, "longest": 9}, "17 of 20 frames, 9 without a gap"),
         ({"focal_px": 300.0}, "focal length"),
         ({"distortion": [-0.6, 0, 0, 0, 0]}, "k1 = -0.60"),
         ({"reprojection_px": 1.4}, "reprojection 1.40 px"),
         ({"median_triangulation_deg": 0.2}, "0.20 degrees"),
         ({"points": 0}, "0 points"),
+        ({"depth_spread": 0.01}, "only turned"),
         ({"solved": False}, "no model"),
     ],
 )
 def test_gate(change, reason):
-    got = _gate_reason({**GOOD, **change}, 20, 960, Gate())
+    got = gate_reason({**GOOD, **change}, 20, 960, Gate())
     assert got is None if reason is None else reason in (got or "")
 
 

@@ -33,6 +33,26 @@ def test_tracks_do_not_creep_off_their_points(tracks, arc_clip):
     assert np.percentile(error, 90) < 0.5
 
 
+def test_points_sit_on_corners_and_not_on_edges():
+    picture = np.full((96, 160, 3), 60, np.uint8)
+    picture[:, 80:] = 180  # one long edge,
+    picture[40:56, 30:46] = 220  # one square
+    clip = Still(picture)
+    _, xy = track_clip(clip, settings=TrackSettings(points=60)).at(0)
+    assert len(xy) >= 3
+    assert (np.abs(xy[:, 0] - 38) < 16).all() and (np.abs(xy[:, 1] - 48) < 16).all()
+
+
+class Still:
+    hw, numbers = (96, 160), range(2)
+
+    def __init__(self, picture):
+        self.picture = picture
+
+    def display(self, number, wh=None):
+        return self.picture
+
+
 def test_points_are_spread_over_the_picture(tracks):
     _, xy = tracks.at(105)
     cells = np.unique((xy // 64).astype(int), axis=0)

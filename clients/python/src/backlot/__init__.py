@@ -28,6 +28,7 @@ from backlot._errors import (
 from backlot._events import Event, JobState, JobSummary, ResultFile
 from backlot._requests import (
     Clip,
+    ImportSceneRequest,
     InsertedObject,
     InsertRequest,
     KnownDistance,
@@ -48,6 +49,7 @@ __all__ = [
     "CorruptFile",
     "EmbeddedServer",
     "Event",
+    "ImportSceneRequest",
     "InsertRequest",
     "InsertedObject",
     "InternalError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from backlot._errors import NotFound, from_rpc
 from backlot._events import Event, JobSummary, ResultFile, checked
 from backlot._requests import (
     Clip,
+    ImportSceneRequest,
     Input,
     InsertedObject,
     InsertRequest,
@@ -79,6 +81,10 @@ class AsyncClient:
         """Solves a clip; ``options`` are the other fields of ``ReconstructRequest``."""
         return await self.submit(ReconstructRequest(as_clip(clip), **options))
 
+    async def import_scene(self, path: PathLike, **options: Any) -> AsyncJob:
+        """Makes a scene of a modelled mesh and cameras; ``options`` are the other fields of ``ImportSceneRequest``."""
+        return await self.submit(ImportSceneRequest(os.fspath(path), **options))
+
     async def insert(self, clip: Clip | PathLike, objects: Sequence[InsertedObject], **options: Any) -> AsyncJob:
         """Puts objects into a clip; ``options`` are the other fields of ``InsertRequest``."""
         return await self.submit(InsertRequest(as_clip(clip), tuple(objects), **options))
@@ -89,6 +95,8 @@ class AsyncClient:
         request_id = request_id or uuid.uuid4().hex
         if isinstance(request, ReconstructRequest):
             operation = await self._call(self._scenes.ReconstructScene, request.to_proto(places, request_id))
+        elif isinstance(request, ImportSceneRequest):
+            operation = await self._call(self._scenes.ImportScene, request.to_proto(places, request_id))
         else:
             operation = await self._call(self._insertion.InsertObject, request.to_proto(places, request_id))
         return AsyncJob(self, operation.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from backlot._errors import NotFound, from_rpc
 from backlot._events import Event, JobSummary, ResultFile, checked
 from backlot._requests import (
     Clip,
+    ImportSceneRequest,
     Input,
     InsertedObject,
     InsertRequest,
@@ -83,6 +85,10 @@ class Client:
         """Solves a clip; ``options`` are the other fields of ``ReconstructRequest``."""
         return self.submit(ReconstructRequest(as_clip(clip), **options))
 
+    def import_scene(self, path: PathLike, **options: Any) -> Job:
+        """Makes a scene of a modelled mesh and cameras; ``options`` are the other fields of ``ImportSceneRequest``."""
+        return self.submit(ImportSceneRequest(os.fspath(path), **options))
+
     def insert(self, clip: Clip | PathLike, objects: Sequence[InsertedObject], **options: Any) -> Job:
         """Puts objects into a clip; ``options`` are the other fields of ``InsertRequest``."""
         return self.submit(InsertRequest(as_clip(clip), tuple(objects), **options))
@@ -93,6 +99,8 @@ class Client:
         request_id = request_id or uuid.uuid4().hex
         if isinstance(request, ReconstructRequest):
             operation = self._call(self._scenes.ReconstructScene, request.to_proto(places, request_id))
+        elif isinstance(request, ImportSceneRequest):
+            operation = self._call(self._scenes.ImportScene, request.to_proto(places, request_id))
         else:
             operation = self._call(self._insertion.InsertObject, request.to_proto(places, request_id))
         return Job(self, operation.name)

@@ -22,6 +22,7 @@ class InputKind(Enum):
     MESH = "mesh"  # with the files that it refers to
     FILE = "file"
     FOLDER = "folder"  # with everything below
+    CAMERAS = "cameras"  # a COLMAP folder, or a file with those that it refers to
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,13 @@ class SceneOptions:
     @property
     def inputs(self) -> Iterator[tuple[str, Input]]:
         if self.cameras_file:
-            yield "scene.cameras_file", Input(self.cameras_file, InputKind.FILE)
+            yield "scene.cameras_file", Input(self.cameras_file, InputKind.CAMERAS)
         if self.scene_dir:
             yield "scene.scene_dir", Input(self.scene_dir, InputKind.FOLDER)
 
     def to_proto(self, places: Places) -> common_pb2.SceneOptions:
         return common_pb2.SceneOptions(
-            cameras_file=places.get(Input(self.cameras_file, InputKind.FILE)),
+            cameras_file=places.get(Input(self.cameras_file, InputKind.CAMERAS)),
             scene_dir=places.get(Input(self.scene_dir, InputKind.FOLDER)),
             focal_mm=self.focal_mm,
             horizon=self.horizon,
@@ -199,6 +200,47 @@ class ReconstructRequest:
 
 
 @dataclass(frozen=True)
+class ImportSceneRequest:
+    """A modelled scene; ``width_px``, ``height_px`` and ``rate`` are for one without a clip (0: as stored, 24)."""
+
+    path: str
+    cameras_file: str = ""
+    clip: Clip | None = None
+    width_px: int = 0
+    height_px: int = 0
+    rate: float = 0.0
+    no_cache: bool = False
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield "path", self._mesh
+        if self.cameras_file:
+            yield "cameras_file", self._cameras
+        if self.clip:
+            yield "clip.path", self.clip.input
+
+    @property
+    def _mesh(self) -> Input:
+        return Input(self.path, InputKind.MESH)
+
+    @property
+    def _cameras(self) -> Input:
+        return Input(self.cameras_file, InputKind.CAMERAS)
+
+    def to_proto(self, places: Places, request_id: str) -> scene_pb2.ImportSceneRequest:
+        return scene_pb2.ImportSceneRequest(
+            request_id=request_id,
+            path=places[self._mesh],
+            cameras_file=places.get(self._cameras),
+            clip=self.clip.to_proto(places) if self.clip else None,
+            width_px=self.width_px,
+            height_px=self.height_px,
+            rate=self.rate,
+            no_cache=self.no_cache,
+        )
+
+
+@dataclass(frozen=True)
 class InsertRequest:
     clip: Clip
     objects: tuple[InsertedObject, ...]
@@ -242,7 +284,7 @@ class InsertRequest:
         )
 
 
-Request = ReconstructRequest | InsertRequest
+Request = ReconstructRequest | ImportSceneRequest | InsertRequest
 
 
 def as_clip(clip: Clip | PathLike) -> Clip:

@@ -63,11 +63,11 @@ def local_files(source: Input) -> list[Path]:
     path = Path(os.path.abspath(source.path))
     if source.kind is InputKind.CLIP:
         return _clip_files(path)
-    if source.kind is InputKind.FOLDER:
+    if source.kind is InputKind.FOLDER or (source.kind is InputKind.CAMERAS and path.is_dir()):
         return sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
     if not path.is_file():
         return []
-    return sorted({path, *_references(path)}) if source.kind is InputKind.MESH else [path]
+    return [path] if source.kind is InputKind.FILE else sorted({path, *_references(path)})
 
 
 def _clip_files(path: Path) -> list[Path]:
@@ -93,8 +93,10 @@ def _hidden(path: Path) -> bool:
 
 
 def _references(mesh: Path) -> Iterator[Path]:
-    """Existing files that a text mesh format names: buffers, materials, textures. Binary formats carry theirs."""
-    readers = {".gltf": _gltf_names, ".obj": _obj_names, ".mtl": _mtl_names, ".usda": _usda_names}
+    """Existing files that a text format names: buffers, materials, textures, sidecars. Binary ones carry theirs."""
+    readers = {
+        ".gltf": _gltf_names, ".obj": _obj_names, ".mtl": _mtl_names, ".usda": _usda_names, ".chan": _chan_names,
+    }
     reader = readers.get(mesh.suffix.lower())
     for name in reader(mesh) if reader else ():
         file = Path(os.path.normpath(mesh.parent / name))
@@ -133,6 +135,10 @@ def _mtl_names(mesh: Path) -> Iterator[str]:
 def _usda_names(mesh: Path) -> Iterator[str]:
     for match in re.finditer(r"@([^@\n]+)@", mesh.read_text(encoding="utf-8", errors="replace")):
         yield match.group(1)
+
+
+def _chan_names(cameras: Path) -> Iterator[str]:
+    yield f"{cameras.name}.json"
 
 
 def scan(source: Input) -> LocalAsset:

@@ -30,14 +30,24 @@ class ReconstructResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[_jobs_pb2.JobResult, _Mapping]] = ...) -> None: ...
 
 class ImportSceneRequest(_message.Message):
-    __slots__ = ("request_id", "path", "cameras_file")
+    __slots__ = ("request_id", "path", "cameras_file", "clip", "width_px", "height_px", "rate", "no_cache")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     CAMERAS_FILE_FIELD_NUMBER: _ClassVar[int]
+    CLIP_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    NO_CACHE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     path: _common_pb2.MediaPath
     cameras_file: _common_pb2.MediaPath
-    def __init__(self, request_id: _Optional[str] = ..., path: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., cameras_file: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ...) -> None: ...
+    clip: _common_pb2.Clip
+    width_px: int
+    height_px: int
+    rate: float
+    no_cache: bool
+    def __init__(self, request_id: _Optional[str] = ..., path: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., cameras_file: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., rate: _Optional[float] = ..., no_cache: _Optional[bool] = ...) -> None: ...
 
 class GetSceneRequest(_message.Message):
     __slots__ = ("name",)

@@ -1,0 +1,45 @@
+"""Stage: what moves by itself, frame by frame: its masks, its depth, and its motion where it is stiff."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from geometry.reconstruct.motion import BadClick, Click, MotionFolder, find_motion
+from geometry.reconstruct.movers import measure_movers, write_movers
+from geometry.reconstruct.still_world import Kind
+from geometry.scene import Scene4D
+from services.errors import InvalidRequest
+from services.media.clip import ClipReader
+from services.pipelines.context import Artifact, Report
+from services.pipelines.scene_folder import MOTION, MOVERS
+
+
+@dataclass(frozen=True)
+class MoversConfig:
+    frames: tuple[int, int]  # first and last
+    kind: Kind
+    clicks: tuple[Click, ...]  # of the user: pixels of the displayed picture that show a mover
+    seed: int
+
+
+def track_movers(
+    *, out: Path, config: MoversConfig, report: Report, clip: ClipReader, scene: Scene4D, **_: Artifact
+) -> None:
+    """Writes ``motion/%04d.png``, one for every frame of the clip, and ``movers.json``; depth is in scene units.
+
+    ``scene`` has the depth of what stands still. Raises ``InvalidRequest`` for a click outside the clip.
+    """
+    folder = MotionFolder(out / MOTION)
+    try:
+        find_motion(
+            clip, scene.cameras, kind=config.kind, depth=scene.depth, seed=config.seed, folder=folder,
+            workdir=out / "work", report=lambda done, total: report(2 * done, 3 * total), clicks=config.clicks,
+        )
+    except BadClick as error:
+        raise InvalidRequest("scene.movers", "pixels of frames whose camera is known", str(error)) from error
+    seen = replace(scene, motion=folder)
+    movers = measure_movers(
+        clip, seen, seed=config.seed, report=lambda done, total: report(2 * total + done, 3 * total)
+    )
+    write_movers(out / MOVERS, movers)
