@@ -24,7 +24,7 @@ def choose_keyframes(tracks: Tracks, most: int = MAX_KEYFRAMES) -> list[int]:
         chosen = _walk(tracks, step_px)
         if len(chosen) <= most:
             return chosen
-        step_px *= 1.25
+        step_px *= 1.5
         if step_px > max(tracks.wh):  # fast or blurred: survival decides, so the count is what it is
             return chosen
 

@@ -50,7 +50,7 @@ class Look:
     spread: tuple[int, ...]  # frames that ``empty`` is made of
     empty: Array  # (h, w) uint8 on the working raster: the median picture
     stillness: Array  # (len(spread),) share of the corners of ``empty`` that lie in their place
-    motion_px: float  # median of those that were found
+    motion_px: float  # median of those that were found; the whole picture where none was
     moving_share: float  # of the pixels that differ from ``empty``: what moves, when the camera does not
 
     def __post_init__(self) -> None:
@@ -162,9 +162,10 @@ def _stillness(empty: Array, pictures: Sequence[Array]) -> tuple[Array, float]:
     """(N,) shares of the corners of ``empty`` that keep their place; and the median px of all that were found."""
     corners = _steady_corners(empty, pictures)
     if len(corners) < MIN_STILL_CORNERS:
-        return np.zeros(len(pictures)), np.inf
+        return np.zeros(len(pictures)), float(max(empty.shape))
     moved, found = (np.stack(a) for a in zip(*(_moved(empty, p, corners) for p in pictures), strict=True))
-    return (found & (moved < STILL_PX)).mean(1), float(np.median(moved[found])) if found.any() else np.inf
+    motion_px = float(np.median(moved[found])) if found.any() else float(max(empty.shape))
+    return (found & (moved < STILL_PX)).mean(1), motion_px
 
 
 def _steady_corners(empty: Array, pictures: Sequence[Array]) -> Array:

@@ -169,11 +169,9 @@ class _Search:
         """Add what is under a click to the evidence of all frames that it can be followed through."""
         if click.frame not in self.frames:
             raise BadClick(f"click: expected a frame with a camera, got {click.frame}")
-        at = self._small_px(click)
-        picture = self.world.picture(click.frame)
+        picture, at = self.world.picture(click.frame), self._small_px(click)
         region = _region_at(picture, at, self.own.read(click.frame), self.s.segment, self.seed)
-        start = Evidence(np.where(region, 1.0, -0.3).astype(np.float32), np.full(region.shape, 2.0, np.float32))
-        self._add(click.frame, start, region)
+        self._believe(click.frame, region)
         index = self.frames.index(click.frame)
         after = ((n, self.world.picture(n)) for n in self.frames[index + 1 :])
         for way in (after, self._backwards(self.frames[:index])):
@@ -182,18 +180,22 @@ class _Search:
     def _follow(self, way: Iterator[tuple[int, Array]], picture: Array, region: Array) -> None:
         for frame, here in way:
             flow, agree = agreed_flow(here, picture)
-            prior = Evidence(np.where(region, 1.0, -1.0).astype(np.float32), np.ones(region.shape, np.float32))
+            prior = Evidence(np.where(region, np.float32(1), np.float32(-1)), np.ones(region.shape, np.float32))
             known = _moved(prior, flow, np.maximum(agree, 0.2), 1.0)
-            soft = segment(here, self.own.read(frame).plus(known, 1.0), self.s.segment)
+            own = self.own.read(frame)
+            # It may stand still: only evidence that it moves is asked.
+            soft = segment(here, known.plus(own, (own.value > 0).astype(np.float32)), self.s.segment)
             reach = cv2.dilate((known.value > 0).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
             region, picture = (soft > 0) & reach, here
             if region.sum() < self.s.segment.smallest_share * region.size:
                 return
-            self._add(frame, Evidence(np.where(region, 1.0, 0.0).astype(np.float32), region.astype(np.float32)), region)
+            self._believe(frame, region)
 
-    def _add(self, frame: int, more: Evidence, region: Array) -> None:
-        near = cv2.dilate(region.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
-        self.own.write(frame, self.own.read(frame).plus(more, near.astype(np.float32)))
+    def _believe(self, frame: int, region: Array) -> None:
+        """What a user said weighs more than what was seen."""
+        own = self.own.read(frame)
+        value, weight = np.where(region, 1, own.value), np.where(region, MOST_WEIGHT, own.weight)
+        self.own.write(frame, Evidence(value, weight))
 
     def _small_px(self, click: Click) -> tuple[int, int]:
         """(column, row) of the small pinhole raster."""

@@ -22,7 +22,7 @@ from scipy.linalg import solveh_banded
 
 from geometry import rigid
 from geometry.camera import Camera
-from geometry.reconstruct.rigid_track import find_rigid_track
+from geometry.reconstruct.rigid_track import Contact, find_rigid_track, upright_ratio
 from geometry.scene import DepthMap, DepthSource, FrameSource, MotionSource, Mover, Plane, RigidTrack, Scene4D
 
 Array = np.ndarray
@@ -45,7 +45,8 @@ class Sighting:
     """One mover in one frame: what its mask says."""
 
     frame: int
-    contact_z: float  # nan where its feet are not seen
+    contact: Contact | None  # None where its feet are not seen
+    contact_z: float  # at the mask's middle, if it stands upright on its contact
     contact_sigma: float
     height_px: float  # along gravity; nan where the picture cuts it
     breadth_px: float  # median width of its upper half
@@ -66,7 +67,8 @@ def measure_movers(clip: FrameSource, scene: Scene4D, *, seed: int, report: Repo
     for done, (label, sightings) in enumerate(sorted(seen.items())):
         depth, sigma = depth_over_time(sightings)
         mover = Mover(label, tuple(s.frame for s in sightings), depth, sigma)
-        movers.append(replace(mover, track=find_rigid_track(clip, scene, mover, seed=seed)))
+        contacts = {s.frame: s.contact for s in sightings if s.contact is not None}
+        movers.append(replace(mover, track=find_rigid_track(clip, scene, mover, contacts, seed=seed)))
         report(len(frames) + (done + 1) * len(frames) // len(seen), 2 * len(frames))
     return tuple(movers)
 
@@ -76,9 +78,10 @@ def _sighting(scene: Scene4D, frame: int, mask: Array) -> Sighting:
     rows, columns = np.nonzero(mask)
     px = np.stack([columns + 0.5, rows + 0.5], -1)
     down = _down(camera, pose, px.mean(0))
-    along, across = px @ down, px @ np.array([-down[1], down[0]])
-    low, high = np.percentile(along, [99.5, 0.5])
-    foot = np.median(px[along > low - 0.03 * (low - high) - 1], axis=0)
+    side = np.array([-down[1], down[0]])
+    along, across = px @ down, px @ side
+    low, high = np.percentile(along, [99.8, 0.2])  # a stray pixel is no foot
+    foot = (low + 0.5) * down + np.median(across[along > low - 0.03 * (low - high) - 1]) * side
     h, w = mask.shape
     border = (columns < CUT_PX) | (rows < CUT_PX) | (columns >= w - CUT_PX) | (rows >= h - CUT_PX)
     near_end = [border[np.abs(along - end) < max(2.0, 0.05 * (low - high))].any() for end in (low, high)]
@@ -86,8 +89,12 @@ def _sighting(scene: Scene4D, frame: int, mask: Array) -> Sighting:
     breadth = upper.sum() / max(float(np.ptp(along[upper])), 1.0) if upper.any() else np.nan
     if border[upper & (np.abs(across - np.median(across)) > 0.25 * np.ptp(across))].any():
         breadth = np.nan
-    z, sigma = (np.nan, np.nan) if near_end[0] else _contact(scene, frame, foot + 0.5 * down, px.mean(0), down)
-    return Sighting(frame, z, sigma, np.nan if any(near_end) else float(low - high) + 1, float(breadth))
+    contact = None if near_end[0] else _contact(scene, frame, foot, down)
+    z, sigma = np.nan, np.nan
+    if contact is not None:
+        ratio = float(upright_ratio(camera, pose, contact.px, px.mean(0)))
+        z, sigma = contact.z * ratio, contact.sigma
+    return Sighting(frame, contact, z, sigma, np.nan if any(near_end) else float(low - high) + 1, float(breadth))
 
 
 def _down(camera: Camera, pose: Array, at: Array) -> Array:
@@ -99,21 +106,18 @@ def _down(camera: Camera, pose: Array, at: Array) -> Array:
     return step / length if length > 1e-6 else np.array([0.0, 1.0])  # seen from right above: down is anywhere
 
 
-def _contact(scene: Scene4D, frame: int, foot: Array, middle: Array, down: Array) -> tuple[float, float]:
-    """z-depth of the mover at pixel ``middle`` if it stands upright on what stands still at pixel ``foot``, and its
-    relative deviation; nan where the contact is hidden."""
+def _contact(scene: Scene4D, frame: int, foot: Array, down: Array) -> Contact | None:
+    """Where pixel ``foot`` meets what stands still; None where that is hidden or unknown."""
     camera, pose = scene.cameras.camera(frame), scene.cameras.pose(frame)
     column, row = (np.clip(np.round(foot + 2 * down - 0.5), 0, np.array(camera.wh) - 1)).astype(int)
     below = scene.depth.read(frame)
     z, sure = float(below.depth[row, column]), float(below.confidence[row, column])
     if scene.ground is None:
-        if z <= 0:
-            return np.nan, np.nan
-        return z * _upright_ratio(camera, pose, foot, middle), (1 - sure) / 10 + GROUND_SIGMA
+        return Contact(foot, z, (1 - sure) / 10 + GROUND_SIGMA) if z > 0 else None
     on_ground, lower = (_ground_z(scene.ground, camera, pose, foot + d * down) for d in (0.0, CONTACT_PX))
     if not np.isfinite(on_ground) or (sure > 0.5 and 0 < z < HIDDEN * on_ground):
-        return np.nan, np.nan
-    return on_ground * _upright_ratio(camera, pose, foot, middle), GROUND_SIGMA + abs(np.log(lower / on_ground))
+        return None
+    return Contact(foot, on_ground, GROUND_SIGMA + abs(float(np.log(lower / on_ground))))
 
 
 def _ground_z(ground: Plane, camera: Camera, pose: Array, px: Array) -> float:
@@ -121,15 +125,6 @@ def _ground_z(ground: Plane, camera: Camera, pose: Array, px: Array) -> float:
     direction = world_from_camera[:3, :3] @ camera.rays_from_px(px)
     z = float(ground.intersect(world_from_camera[:3, 3], direction))  # the ray's own z is 1
     return z if np.isfinite(z) and z > 0 else np.nan
-
-
-def _upright_ratio(camera: Camera, pose: Array, foot: Array, middle: Array) -> float:
-    """z at pixel ``middle`` over z at pixel ``foot``, of an upright board that faces the camera."""
-    up = pose[:3, 1]  # +Y of the world, in camera axes
-    rays = camera.rays_from_px(np.stack([foot, middle]))
-    normal = rays[0] - (rays[0] @ up) * up
-    along = rays @ normal
-    return float(np.clip(along[0] / along[1], 0.5, 2)) if along[1] > 1e-6 else 1.0
 
 
 # --- over time -----------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def _unmasked(tracks: Tracks, masks: MotionSource) -> Tracks:
     side = 2 * MASK_MARGIN_PX + 1
     for frame in tracks.frames:
         grown = cv2.dilate((masks.read(frame) > 0).astype(np.uint8), np.ones((side, side), np.uint8))
-        mine = np.flatnonzero(tracks.frame == frame)
+        mine = slice(*np.searchsorted(tracks.frame, [frame, frame + 1]))
         x, y = tracks.xy[mine].astype(int).T
         keep[mine] = grown[np.clip(y, 0, grown.shape[0] - 1), np.clip(x, 0, grown.shape[1] - 1)] == 0
     return replace(tracks, frame=tracks.frame[keep], track=tracks.track[keep], xy=tracks.xy[keep])

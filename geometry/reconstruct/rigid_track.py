@@ -11,7 +11,7 @@ the world, and only the right scale lets it (linear in the scale); else depth fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -37,12 +37,24 @@ INLIER_PX = 3.0
 MIN_ANGLE_DEG = 3.0  # between the rays of the first pair
 MOST_KEYS = 40
 DEPTH_TRUST = 0.1
+NEAR_CONTACT = 8  # points that hang together with a contact
 STARTS = 3  # pairs of frames that are tried
 RIM_PX = 5  # tracks this near to the contour hang on what is behind it
 POINTS = 5000  # wanted over the whole picture: a mover is a small part of it
 
 
-def find_rigid_track(clip: FrameSource, scene: Scene4D, mover: Mover, *, seed: int) -> RigidTrack | None:
+@dataclass(frozen=True)
+class Contact:
+    """Where a mover touches what stands still: pixel (2,), z-depth there, and its relative standard deviation."""
+
+    px: Array
+    z: float
+    sigma: float
+
+
+def find_rigid_track(
+    clip: FrameSource, scene: Scene4D, mover: Mover, contacts: Mapping[int, Contact], *, seed: int
+) -> RigidTrack | None:
     """The mover's motion, or None: too little to follow, it bends, or its motion cannot be told from its tracks."""
     if len(mover.frames) < MIN_LIFE or scene.motion is None:
         return None
@@ -53,7 +65,7 @@ def find_rigid_track(clip: FrameSource, scene: Scene4D, mover: Mover, *, seed: i
         return None
     scale = _scale_by_still_point(solved, cameras)
     if scale is None:
-        scale = _scale_by_depth(solved, mover)
+        scale = _scale_by_contact(solved, cameras, contacts)
     if scale is None:
         return None
     pose = cameras.select(solved.frames).camera_from_world
@@ -168,7 +180,8 @@ def _normalised(tracks: Tracks, cameras: CameraPath) -> Array:
     out = np.zeros_like(tracks.xy)
     for frame in tracks.frames:
         part = slice(*np.searchsorted(tracks.frame, [frame, frame + 1]))
-        out[part] = cameras.camera(frame).normalized_from_px(tracks.xy[part])
+        if part.start < part.stop:  # OpenCV has no answer for no points
+            out[part] = cameras.camera(frame).normalized_from_px(tracks.xy[part])
     return out
 
 
@@ -343,11 +356,24 @@ def _scale_by_still_point(solved: _Solved, cameras: CameraPath) -> float | None:
     return scale if travelled > 0.05 * distance and missed < 0.02 * travelled else None
 
 
-def _scale_by_depth(solved: _Solved, mover: Mover) -> float | None:
-    """World units per unit of the object, so that its middle is as far away as its contact says."""
-    index = {n: i for i, n in enumerate(mover.frames)}
-    z = solved.points @ solved.camera_from_object[:, 2, :3].T + solved.camera_from_object[:, 2, 3]  # (P, N)
-    known = mover.depth[[index[n] for n in solved.frames]]
-    ratio = np.log(known / np.median(z, axis=0))
-    ratio = ratio[np.isfinite(ratio)]
-    return float(np.exp(np.median(ratio))) if len(ratio) else None
+def _scale_by_contact(solved: _Solved, cameras: CameraPath, contacts: Mapping[int, Contact]) -> float | None:
+    """World units per unit of the object, so that its points next to a contact stand upright above it."""
+    ratios = []
+    for pose, frame in zip(solved.camera_from_object, solved.frames, strict=True):
+        if frame in contacts:
+            contact, camera = contacts[frame], cameras.camera(frame)
+            local = rigid.transform(pose, solved.points)
+            local = local[local[:, 2] > 0]
+            px = camera.px_from_cam(local)
+            near = np.argsort(np.linalg.norm(px - contact.px, axis=1), kind="stable")[:NEAR_CONTACT]
+            upright = contact.z * upright_ratio(camera, cameras.pose(frame), contact.px, px[near])
+            ratios.append(float(np.median(np.log(upright / local[near, 2]))))
+    return float(np.exp(np.median(ratios))) if ratios else None
+
+
+def upright_ratio(camera: Camera, pose: Array, foot: Array, px: Array) -> Array:
+    """z at pixels (..., 2) over z at pixel ``foot`` (2,), of an upright board that stands there facing the camera."""
+    up = pose[:3, 1]  # +Y of the world, in camera axes
+    ray = camera.rays_from_px(foot)
+    normal = ray - (ray @ up) * up
+    return np.clip(ray @ normal / np.maximum(camera.rays_from_px(px) @ normal, 1e-6), 0.5, 2)

@@ -48,7 +48,7 @@ class ShotAnalysis:
 
     kind: Kind
     motion_px: float  # median displacement of the background over its tracks' shared life
-    residual_px: float  # median, of the best rotation-only explanation of the background
+    residual_px: float  # median, of the best rotation-only explanation of the background; all motion without one
     focal_px: float | None  # of that explanation; None where nothing turned. A guess when there is parallax
     background_share: float  # of the tracks that the explanation covers (locked: of the corners that stay)
     moving_share: float  # of the picture that moves by itself, as far as one can tell without a solve
@@ -127,11 +127,11 @@ def _explanation(tracks: Tracks, keys: Sequence[int], pairs: Sequence[Pair], *, 
     flat = np.median([pair.inside[thinned(pair.xy_a)].mean() for pair in far])
     turns = fit_turns(tracks, keys, pairs, zoom=zoom, most=TRACKS_COMPARED) if flat > FLAT_SHARE else None
     if turns is None:
-        return _Explained(None, motion, np.inf, np.inf, 0.0, zoom)
+        return _Explained(None, motion, motion, motion, 0.0, zoom)
     errors = transfer_errors(turns, far)
     background = background_tracks(pairs, int(tracks.track.max(initial=-1)) + 1)
     inside = np.concatenate([e[background[p.ids]] for e, p in zip(errors, far, strict=True)])
-    residual = float(np.median(inside)) if len(inside) else np.inf
+    residual = float(np.median(inside)) if len(inside) else motion
     every = np.concatenate([e[thinned(p.xy_a)] for e, p in zip(errors, far, strict=True)])
     close = every < max(2 * PAN_PX, min(6 * PAN_PX, 2 * PAN_SHARE * motion))
     return _Explained(turns, motion, float(np.median(every)), residual, float(close.mean()), zoom)

@@ -3,8 +3,8 @@
 Two things speak, both on a small pinhole raster (at most 480 px):
 
 *Appearance* (locked, pan). What stands still looks in frame t as it looks in most other frames, once those are turned
-by ``K R K^-1``. A spread sample of frames votes (after ViBe, Barnich and Van Droogenbroeck 2011); parts of a sample that
-were moving themselves have no vote. The gain of each sample follows the light.
+by ``K R K^-1``. A spread sample of frames votes (after ViBe, Barnich and Van Droogenbroeck 2011); parts of a sample
+that were moving themselves have hardly a vote. The gain of each sample follows the light.
 
 *Flow* (all kinds). Dense flow to frames 1, 3 and 6 away against where the still world must go: a point when the camera
 only turned, a segment of the epipolar line when it travelled, as long as depth is uncertain. So the distance is the
@@ -48,9 +48,9 @@ class EvidenceSettings:
     tolerance: float = 8.0  # code values
     still_share: float = 0.4  # of the votes, from which on a pixel stands still
     moving_share: float = 0.1
-    shadow: tuple[float, float] = (0.45, 0.97)  # of the light that a shadow leaves
-    shadow_hue: float = 0.03  # shares of red, green and blue may change this much
-    shadow_correlation: float = 0.6  # of the textures under it
+    shadow: tuple[float, float] = (0.35, 0.88)  # of the light that a shadow leaves
+    shadow_hue: float = 0.045  # shares of red, green and blue may change this much
+    shadow_correlation: float = 0.4  # of the textures under it
     flat_levels: float = 3.0  # deviation of code values where there is no texture
 
 
@@ -245,7 +245,7 @@ def flow_vote(
     patterns (bricks, carpets) do not lead it astray.
     """
     still = world.still_map(frame, other)
-    lit = cv2.remap(picture_other, still, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    lit = cv2.remap(picture_other, still[..., 0], still[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     grey, brought = _grey(picture), _grey(lit)
     there, back = both_flows(grey, brought)
     gap = np.linalg.norm(there + sampled(back, there), axis=-1)
@@ -315,9 +315,10 @@ class Background:
         for other, m in self._homographies(frame, picture).items():
             if abs(other - frame) < self.own_frames:
                 continue
-            flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-            seen = cv2.warpPerspective(self.pictures[other], m, (w, h), flags=flags)
-            vote = cv2.warpPerspective(self.still[other], m, (w, h), flags=flags)
+            seen, vote = self.pictures[other], self.still[other]
+            if self.world.kind != "locked":
+                flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+                seen, vote = (cv2.warpPerspective(image, m, (w, h), flags=flags) for image in (seen, vote))
             seen = cv2.multiply(seen, _gain(seen, picture, vote))
             agree += vote * (cv2.inRange(seen, low, high) > 0)
             heard += vote
@@ -365,8 +366,8 @@ def _stillness(world: StillWorld, frames: Sequence[int], i: int, s: EvidenceSett
     for j in (j for j in near if 0 <= j < len(frames)):
         vote = flow_vote(world, frames[i], frames[j], picture, _smooth(world, frames[j], s), s)
         moving |= ((vote.value > 0) & (vote.weight > 0)).astype(np.uint8)
-    moving = cv2.dilate(cv2.morphologyEx(moving, cv2.MORPH_OPEN, np.ones((3, 3))), np.ones((9, 9), np.uint8))
-    return np.where(moving > 0, np.float32(0.05), np.float32(1))
+    solid = cv2.morphologyEx(moving, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return np.where(cv2.dilate(solid, np.ones((9, 9), np.uint8)) > 0, np.float32(0.05), np.float32(1))
 
 
 def _gain(seen: Array, picture: Array, vote: Array) -> Array:
@@ -380,8 +381,8 @@ def _gain(seen: Array, picture: Array, vote: Array) -> Array:
 
 
 def _shadow(picture: Array, background: Array, noise: float, s: EvidenceSettings) -> Array:
-    """(h, w) bool: the background in less light: the same in hue (after Horprasert et al. 1999), its texture still there,
-    or as evenly dark where it has none. ``noise``: mean absolute difference of the two where nothing moves."""
+    """(h, w) bool: the background in less light: the same in hue (after Horprasert et al. 1999), its texture still
+    there, or as evenly dark where it has none. ``noise``: mean absolute difference of the two where nothing moves."""
     here, there = picture.astype(np.float32), background.astype(np.float32)
     local = [cv2.blur(image, (5, 5)) + 1 for image in (here, there)]
     total = [image.sum(-1) for image in local]

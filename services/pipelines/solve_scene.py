@@ -110,6 +110,8 @@ def solve_scene(clip: ClipReader, options: SceneOptions, seed: int, context: Con
     }
     if scene.cameras.has_one_centre:
         context.warn("the camera does not travel: things stand on a guessed ground, and only what moves can hide them")
+    if about["info"].get("advice"):
+        context.warn(about["info"]["advice"])
     for frame in about["info"].get("unregistered", [])[:1]:
         count = len(about["info"]["unregistered"])
         context.warn(f"{count} frame(s) have no camera, the first is {frame}: nothing is inserted there")

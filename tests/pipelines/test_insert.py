@@ -191,7 +191,7 @@ def test_wishes_that_cannot_be_met_are_refused_by_field(truth: tuple[Path, HeroP
     for field, objects in (
         ("objects[0].at_px", replace(robot, at_px=(400.0, 10.0))),
         ("objects[0].frame", replace(robot, frame=99)),
-        ("objects[0].attach", replace(robot, attach="mover")),
+        ("objects[0].attach", replace(robot, attach="path:99=10,10")),
         ("objects[0].path", replace(robot, path=str(truth[0] / "cameras.json"))),
         ("objects[0].height_m", replace(robot, height_px=None, height_m=1.0)),
     ):
@@ -200,11 +200,34 @@ def test_wishes_that_cannot_be_met_are_refused_by_field(truth: tuple[Path, HeroP
         assert error.value.field == field
     with pytest.raises(InvalidRequest, match="backend"):
         job.run(replace(good, backend="wan_vace"), "refused")
+    with pytest.raises(Unsolvable, match="nothing moves at that pixel"):
+        job.run(replace(good, objects=(replace(robot, attach="mover"),)), "refused")
 
 
-def test_a_still_camera_is_refused_with_a_hint(truth: tuple[Path, HeroPlacement], job: Job, tmp_path: Path) -> None:
+def test_before_a_still_camera_an_object_stands_on_the_ground(
+    truth: tuple[Path, HeroPlacement], job: Job, tmp_path: Path
+) -> None:
     for number in range(6):
         shutil.copy(truth[0] / "plate" / "0000.png", tmp_path / f"{number:04d}.png")
-    with pytest.raises(Unsolvable, match="stands still") as error:
-        job.run(ReconstructRequest(Clip(str(tmp_path))), "still")
-    assert "sideways" in error.value.hint
+    robot = request_for(truth).objects[0]
+    request = request_for(truth, clip=Clip(str(tmp_path)), scene=SceneOptions(camera_height_m=1.5), draft=True)
+    out, _ = job.run(replace(request, objects=(replace(robot, height_px=None, height_m=0.4),)), "still")
+    report = json.loads((out / "report.json").read_text())
+    assert report["scene"]["kind"] == "locked"
+    assert report["scene"]["depth_is_a_guess"]
+    placed = np.array(report["objects"][0]["world_from_object"])
+    assert placed[1, 3] == pytest.approx(0, abs=1e-9)  # the ground
+    assert report["objects"][0]["height"] == pytest.approx(0.4)
+    masks = [images.read_mask(out / "masks" / f"{number:04d}.png") for number in range(6)]
+    assert masks[0].sum() > 100
+    assert all(np.linalg.norm(metrics.centroid_px(mask) - metrics.centroid_px(masks[0])) < 0.1 for mask in masks)
+
+
+def test_an_object_walks_from_key_to_key(truth: tuple[Path, HeroPlacement], job: Job) -> None:
+    robot = request_for(truth).objects[0]
+    x, y = robot.at_px
+    walker = replace(robot, attach=f"path:7={x - 60},{y + 8}")
+    out, _ = job.run(request_for(truth, objects=(walker,), draft=True), "walk")
+    masks = [images.read_mask(out / "masks" / f"{number:04d}.png") for number in (0, 7)]
+    first, last = (metrics.centroid_px(mask) for mask in masks)
+    assert last[0] - first[0] == pytest.approx(-60, abs=8)

@@ -11,8 +11,9 @@ import pytest
 
 from geometry import rigid
 from geometry.reconstruct.errors import HasCuts, SolveFailed, TooFewFrames
-from geometry.reconstruct.parallax import ROOT, gate_reason
+from geometry.reconstruct.parallax import MASK_MARGIN_PX, ROOT, _unmasked, gate_reason
 from geometry.reconstruct.solve import Gate, solve_cameras
+from geometry.reconstruct.tracks import TrackSettings, track_clip
 
 
 def quiet(done, total):
@@ -101,8 +102,8 @@ def test_one_frame_is_refused(arc_clip, tmp_path):
         solve_cameras(arc_clip, frames=[100], focal_px=None, seed=0, workdir=tmp_path, report=quiet)
 
 
-GOOD = {"solved": True, "registered": 20, "longest": 20, "focal_px": 900.0, "distortion": [0.0] * 5, "reprojection_px": 0.3,
-        "median_triangulation_deg": 5.0, "points": 900, "depth_spread": 0.5, "attempts": []}
+GOOD = {"solved": True, "registered": 20, "longest": 20, "focal_px": 900.0, "distortion": [0.0] * 5,
+        "reprojection_px": 0.3, "median_triangulation_deg": 5.0, "points": 900, "depth_spread": 0.5, "attempts": []}
 
 
 @pytest.mark.parametrize(
@@ -129,3 +130,18 @@ def test_solving_imports_no_pycolmap_beside_opencv():
     code = "import sys, geometry.reconstruct.solve, geometry.reconstruct.depth; print('pycolmap' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+class LeftHalf:
+    def read(self, frame):
+        mask = np.zeros((192, 320), np.uint8)
+        mask[:, :160] = 3
+        return mask
+
+
+def test_nothing_is_taken_from_where_masks_say_that_it_moves(arc_clip):
+    tracks = track_clip(arc_clip, frames=range(100, 103), settings=TrackSettings(points=300))
+    kept = _unmasked(tracks, LeftHalf())
+    assert 0 < len(kept.xy) < len(tracks.xy)
+    assert kept.xy[:, 0].min() >= 160 + MASK_MARGIN_PX - 1
+    assert kept.frames == tracks.frames
