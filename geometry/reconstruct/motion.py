@@ -49,6 +49,7 @@ class MotionSettings:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     segment: SegmentSettings = field(default_factory=SegmentSettings)
     memory: float = 0.6  # of evidence, from frame to frame
+    own_word: float = 0.8  # of a frame that is sure itself: so much less its neighbours count
     shortest_life: int = 5  # frames; what lives less was noise, unless the clip is no longer
 
 
@@ -151,7 +152,12 @@ class _Search:
             if later is not None:
                 known = self._carried(picture, *later)
             self.ahead.write(frame, known)
-            later = picture, _bounded(evidence.plus(known))
+            later = picture, self._with(evidence, known)
+
+    def _with(self, own: Evidence, carried: Evidence) -> Evidence:
+        """What neighbours say counts most where a frame says nothing itself: flow bleeds over contours."""
+        both = own.plus(carried, 1 - self.s.own_word * np.minimum(own.weight, 1))
+        return Evidence(both.value, np.minimum(both.weight, np.float32(MOST_WEIGHT)))
 
     def _backwards(self, frames: Sequence[int]) -> Iterator[tuple[int, Array]]:
         """Frames and pictures from the last to the first; videos are read forwards, block by block."""
@@ -216,8 +222,8 @@ class _Search:
             known, flow = own, None
             if before is not None:
                 flow, agree = agreed_flow(picture, before[0])
-                known = _bounded(own.plus(_moved(before[1], flow, agree, self.s.memory)))
-            soft = segment(picture, known.plus(self.ahead.read(frame)), self.s.segment)
+                known = self._with(own, _moved(before[1], flow, agree, self.s.memory))
+            soft = segment(picture, self._with(known, self.ahead.read(frame)), self.s.segment)
             labels = tracker.step(picture, soft > 0, flow)
             _write_wide(folder, frame, self._on_lens(frame, soft, labels))
             before = picture, known
@@ -271,10 +277,6 @@ def _region_at(
 def _moved(evidence: Evidence, flow: Array, agree: Array, share: float) -> Evidence:
     weight = sampled(evidence.weight, flow, border=0) * agree * np.float32(share)
     return Evidence(sampled(evidence.value, flow, border=0), weight)
-
-
-def _bounded(evidence: Evidence) -> Evidence:
-    return Evidence(evidence.value, np.minimum(evidence.weight, np.float32(MOST_WEIGHT)))
 
 
 def _sharpened(soft: Array, picture: Array) -> Array:

@@ -30,9 +30,9 @@ Array = np.ndarray
 
 MIN_TRACKS = 12  # in a frame
 MIN_LIFE = 5  # frames of a track that says anything
-MIN_SHARE = 0.6  # of the tracks must fit one stiff thing
+MIN_SHARE = 0.8  # of what is seen of all tracks must fit one stiff thing
 MIN_FRAMES_SHARE = 0.8  # of the frames it is seen in
-MOST_ERROR_PX = 1.5
+MOST_ERROR_PX = 1.0
 INLIER_PX = 3.0
 MIN_ANGLE_DEG = 3.0  # between the rays of the first pair
 MOST_KEYS = 40

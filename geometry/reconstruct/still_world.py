@@ -48,7 +48,8 @@ class EvidenceSettings:
     tolerance: float = 8.0  # code values
     still_share: float = 0.4  # of the votes, from which on a pixel stands still
     moving_share: float = 0.1
-    shadow: tuple[float, float] = (0.35, 0.88)  # of the light that a shadow leaves
+    rival_share: float = 0.15  # more votes for something else, and a pixel moves for certain
+    shadow: tuple[float, float] = (0.45, 0.88)  # of the light that a shadow leaves
     shadow_hue: float = 0.045  # shares of red, green and blue may change this much
     shadow_correlation: float = 0.4  # of the textures under it
     flat_levels: float = 3.0  # deviation of code values where there is no texture
@@ -302,6 +303,7 @@ class Background:
         self.pictures = {n: world.picture(n) for n in self.frames}
         self.still = {frames[i]: _stillness(world, frames, int(i), s) for i in index}
         self._between = cache(self._sample_from_sample)
+        self.plate = _Plate.of(self.pictures, self.still, s) if world.kind == "locked" else None
 
     def votes(self, frame: int) -> Evidence:
         """Evidence of ``frame``; a pixel no sample shows weighs nothing, a mere shadow little."""
@@ -326,6 +328,10 @@ class Background:
         share = agree / np.maximum(heard, 1e-6)
         middle, half = (s.still_share + s.moving_share) / 2, (s.still_share - s.moving_share) / 2
         value = np.clip((middle - share) / half, -1, 1)
+        if self.plate is not None:
+            # Who lingers is seen often, too; but the empty place is seen more often.
+            rivals = np.clip((self.plate.share - share) / s.rival_share, -1, 1) * self.plate.differs(picture, low, high)
+            value = np.maximum(value, np.where(rivals > 0, rivals, -1))
         weight = np.minimum(heard / 3, 1)
         shadow = _shadow(picture, mean / np.maximum(heard, 1e-6)[..., None], 1.0, s) & (value > 0)
         return Evidence(value, np.where(shadow, 0.1 * weight, weight))
@@ -356,6 +362,32 @@ class Background:
         if not good.any():
             return start
         return refined(start, xy[good, 0], cv2.perspectiveTransform(found[good], start)[:, 0])
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """The picture that a locked camera saw most, and by which share (h, w) of the votes."""
+
+    picture: Array
+    share: Array
+
+    @classmethod
+    def of(cls, pictures: dict[int, Array], still: dict[int, Array], s: EvidenceSettings) -> _Plate:
+        total = np.sum(list(still.values()), axis=0)
+        best, picture = np.full(total.shape, -1, np.float32), np.zeros((*total.shape, 3), np.uint8)
+        for candidate in pictures.values():
+            agree = np.zeros(total.shape, np.float32)
+            low, high = cv2.subtract(candidate, np.full(4, s.tolerance)), cv2.add(candidate, np.full(4, s.tolerance))
+            for number, other in pictures.items():
+                agree += still[number] * (cv2.inRange(other, low, high) > 0)
+            better = agree > best
+            best[better], picture[better] = agree[better], candidate[better]
+        return cls(picture, best / total)
+
+    def differs(self, picture: Array, low: Array, high: Array) -> Array:
+        """(h, w) bool: whether the plate is outside what ``picture`` allows, in the light of ``picture``."""
+        lit = cv2.multiply(self.picture, _gain(self.picture, picture, np.ones(picture.shape[:2], np.float32)))
+        return cv2.inRange(lit, low, high) == 0
 
 
 def _stillness(world: StillWorld, frames: Sequence[int], i: int, s: EvidenceSettings) -> Array:

@@ -202,7 +202,7 @@ def cameras(count: int, travel: float) -> CameraPath:
 
 @pytest.mark.parametrize("travel", [0.0, 0.8], ids=["static camera", "moving camera"])
 def test_a_turntable_is_tracked_without_drift(travel: float) -> None:
-    box = Turning(cameras(14, travel), degrees=50)
+    box = Turning(cameras(10, travel), degrees=35)
     (mover,) = measure_movers(box, box.scene(), seed=0, report=quiet)
     assert mover.track is not None and mover.track.frames == box.path.frames
     off, turned = box.drift(mover.track)
@@ -224,7 +224,7 @@ class Waving(Turning):
 
 
 def test_what_bends_has_no_rigid_track() -> None:
-    box = Waving(cameras(10, 0.4), degrees=0)
+    box = Waving(cameras(8, 0.4), degrees=0)
     (mover,) = measure_movers(box, box.scene(), seed=0, report=quiet)
     assert mover.track is None
 
