@@ -77,8 +77,8 @@ class GltfCamera:
         if lens["type"] != "perspective":
             raise ValueError(f"camera {self.name}: expected a perspective camera, got {lens['type']}")
         zoom = self.tracks.get(f"/cameras/{index}/perspective/yfov")
-        yfov = float(lens["perspective"].get("yfov", 0) if zoom is None else zoom.at(time)[0])
-        if not 0 < yfov < np.pi:
+        yfov = lens["perspective"].get("yfov") if zoom is None else float(zoom.at(time)[0])
+        if yfov is None or not 0 < yfov < np.pi:
             raise ValueError(f"camera {self.name}: yfov: expected an angle between 0 and pi, got {yfov}")
         expect_aspect(lens["perspective"].get("aspectRatio", wh[0] / wh[1]), wh)
         fy = wh[1] / 2 / np.tan(yfov / 2)

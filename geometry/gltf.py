@@ -137,7 +137,7 @@ def _chunks(path: Path) -> tuple[dict[str, Any], bytes]:
     data, blob = path.read_bytes(), b""
     if path.suffix.lower() == ".glb":
         if len(data) < 20 or struct.unpack_from("<I", data)[0] != GLB_MAGIC:
-            raise MeshError(f"{path}: expected a binary glTF (magic 'glTF'), got {data[:4]!r}")
+            raise MeshError(f"{path}: expected a GLB file (binary glTF), got {data[:4]!r}")
         chunks, at = {}, 12
         while at + 8 <= len(data):
             length, kind = struct.unpack_from("<II", data, at)

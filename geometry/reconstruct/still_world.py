@@ -4,7 +4,8 @@ Two things speak, both on a small pinhole raster (at most 480 px):
 
 *Appearance* (locked, pan). What stands still looks in frame t as it looks in most other frames, once those are turned
 by ``K R K^-1``. A spread sample of frames votes (after ViBe, Barnich and Van Droogenbroeck 2011); parts of a sample
-that were moving themselves have hardly a vote. The gain of each sample follows the light.
+that were moving themselves have hardly a vote. The gain of each sample follows the light. Before a locked camera who
+lingers is seen often, too: what is seen there more often has the better claim to be the place itself.
 
 *Flow* (all kinds). Dense flow to frames 1, 3 and 6 away against where the still world must go: a point when the camera
 only turned, a segment of the epipolar line when it travelled, as long as depth is uncertain. So the distance is the
@@ -17,6 +18,7 @@ Evidence is positive where something moves; ``motion.py`` makes masks and object
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -212,13 +214,28 @@ def flow_votes(world: StillWorld, frames: Sequence[int], s: EvidenceSettings) ->
         for n in (frame, *partners):
             if n not in pictures:
                 pictures[n] = _smooth(world, n, s)
-        for other, step in partners.items():
-            # A long step tells slow motion best; where it loses its way it has no vote.
-            for a, b in ((frame, other), (other, frame)):
-                vote = flow_vote(world, a, b, pictures[a], pictures[b], s)
-                sums[a, a < b] = sums.get((a, a < b), nothing).plus(vote, step)
+        asked = [(a, b, step) for other, step in partners.items() for a, b in ((frame, other), (other, frame))]
+        # A long step tells slow motion best; where it loses its way it has no vote.
+        for (a, b, step), vote in zip(asked, _votes(world, asked, pictures, s), strict=True):
+            sums[a, a < b] = sums.get((a, a < b), nothing).plus(vote, step)
         del pictures[frame]
         yield frame, both_sides(*(sums.pop((frame, later), nothing) for later in (False, True)))
+
+
+def _votes(
+    world: StillWorld, asked: Sequence[tuple[int, int, int]], pictures: dict[int, Array], s: EvidenceSettings
+) -> list[Evidence]:
+    """Two at a time, each on one thread of OpenCV's; what they share is there before they begin."""
+    for a, _, _ in asked:
+        world.warp(a)
+        if world.kind == "parallax":
+            world.inverse_depth(a)
+    def vote(pair: tuple[int, int, int]) -> Evidence:
+        a, b, _ = pair
+        return flow_vote(world, a, b, pictures[a], pictures[b], s)
+
+    with one_thread(), ThreadPoolExecutor(2) as pool:
+        return list(pool.map(vote, asked))
 
 
 def both_sides(before: Evidence, after: Evidence) -> Evidence:

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from geometry.blockout import expect_aspect
 from geometry.camera import Camera
 from geometry.trajectory import CameraPath
 from services.errors import InvalidRequest
-from services.export.aspect import expect_aspect
 from services.export.colmap import read_colmap
 from services.export.gltf import read_gltf
 from services.export.nerfstudio import read_cameras_json

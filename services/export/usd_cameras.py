@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from geometry import frames
+from geometry.blockout import expect_aspect
 from geometry.trajectory import CameraPath
-from services.export.aspect import expect_aspect
 from services.export.usd import SCALE_KNOWN
 
 Array = np.ndarray
