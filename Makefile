@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: install demo test check serve clean
+.PHONY: install demo demo-previs test check serve clean
 
 install: .venv/installed
 
@@ -12,6 +12,9 @@ install: .venv/installed
 
 demo: install
 	scripts/demo
+
+demo-previs: install
+	scripts/demo-previs
 
 test: install
 	scripts/test

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from benchmarks import metrics
@@ -90,6 +91,7 @@ class Quality:
     j_occluded: float  # nan when no frame is occluded
     j_worst: float
     f_all: float
+    order_share: float  # of the pixels along the whole hero's contour, in occluded frames; nan when there are none
     effect_iou: float
     untouched_changed_px: int  # must be 0
     object_psnr_db: float  # over all visible object pixels of the clip
@@ -121,6 +123,7 @@ def score(truth: Path, out: Path) -> Quality:
         j_occluded=float(j[occluded].mean()) if occluded.any() else float("nan"),
         j_worst=float(j.min()),
         f_all=float(np.mean([metrics.boundary_f(f.mask > 0.5, f.visible > 0.5, TOLERANCE_PX) for f in frames])),
+        order_share=_order_share(frames, occluded),
         effect_iou=float(np.mean([metrics.iou(f.effect > 0, f.change > 0) for f in frames])),
         untouched_changed_px=sum(metrics.changed_outside(f.plate, f.ours, f.effect) for f in frames),
         object_psnr_db=_psnr(frames, "ours", lambda f: f.visible > 0.5),
@@ -139,6 +142,7 @@ class _Frame:
     plate: Array
     composite: Array  # the truth
     ours: Array
+    coverage: Array
     visible: Array
     change: Array
     mask: Array
@@ -154,6 +158,7 @@ class _Frame:
             plate=images.read_picture(truth / "plate" / name),
             composite=images.read_picture(truth / "composite" / name),
             ours=images.read_picture(out / "composite" / name),
+            coverage=coverage,
             visible=visible,
             change=images.read_mask(truth / "change" / name),
             mask=images.read_mask(out / "masks" / name),
@@ -182,6 +187,16 @@ def _centroid_drift(frames: Sequence[_Frame], reference: int, occluded: Array) -
     if reference not in numbers:
         return float("nan")
     return float(np.nanpercentile(metrics.drift_px(px, truth, numbers.index(reference)), 95))
+
+
+def _order_share(frames: Sequence[_Frame], occluded: Array) -> float:
+    """How often, along the contour of the whole hero, it is rightly in front of or behind what is there."""
+    right = []
+    for frame in (f for f, o in zip(frames, occluded, strict=True) if o):
+        solid = (frame.coverage > 0.5).astype(np.uint8)
+        along = (solid > 0) & (cv2.erode(solid, np.ones((5, 5), np.uint8)) == 0)
+        right.append(((frame.mask > 0.5) == (frame.visible > 0.5))[along])
+    return float(np.concatenate(right).mean()) if right else float("nan")
 
 
 def _contact_gap(frames: Sequence[_Frame], occluded: Array) -> float:
@@ -248,6 +263,7 @@ ROWS = (  # heading, field, format, goal
     ("visible mask J, occluded frames", "j_occluded", ".3f", ">= .95"),
     ("visible mask J, worst frame", "j_worst", ".3f", ""),
     ("visible mask F at 2 px", "f_all", ".3f", ">= .90"),
+    ("depth order along the contour, occluded frames", "order_share", ".3f", ">= .95"),
     ("effect IoU", "effect_iou", ".3f", ">= .70"),
     ("changed pixels where effect is 0", "untouched_changed_px", "d", "0"),
     ("object PSNR (dB)", "object_psnr_db", ".1f", ">= 28 lit, 22 est."),

@@ -98,6 +98,11 @@ class FileCamera(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def aspect(self) -> float | None:
+        """Width / height of the picture; None where the file leaves that to its reader."""
+        ...
+
     def at(self, frame: float, wh: tuple[int, int]) -> tuple[Camera, Array]:
         """Lens on a raster of ``wh`` pixels, and ``camera_from_world`` (4, 4). Raises ``ValueError`` when the picture's
         shape is not that of the camera's gate."""
@@ -138,14 +143,15 @@ class Blockout:
 
         Raises ``ValueError``: no such camera, or several to choose from; the message lists what the file has.
         """
-        camera = self._camera(name)
+        camera = self.camera(name)
         numbers = tuple(self.frames if frames is None else frames)
         if not numbers:
             raise ValueError("frames: expected at least one, got none")
         seen = [camera.at(number, wh) for number in numbers]
         return CameraPath(numbers, tuple(lens for lens, _ in seen), np.stack([pose for _, pose in seen]))
 
-    def _camera(self, name: str | None) -> FileCamera:
+    def camera(self, name: str | None = None) -> FileCamera:
+        """The camera ``name``; None: the only one. Raises ``ValueError`` as ``camera_path`` does."""
         known = [camera.name for camera in self.cameras]
         if not known:
             raise ValueError(f"camera: expected one in the file, got only the objects {_listed(self.names)}")

@@ -70,6 +70,11 @@ class GltfCamera:
     def name(self) -> str:
         return self.document.node_name(self.node)
 
+    @property
+    def aspect(self) -> float | None:
+        lens = self.document.json["cameras"][self.document.nodes[self.node]["camera"]]
+        return lens.get("perspective", {}).get("aspectRatio")
+
     def at(self, frame: float, wh: tuple[int, int]) -> tuple[Camera, Array]:
         time = frame / float(self.rate)
         index = self.document.nodes[self.node]["camera"]

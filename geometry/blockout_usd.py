@@ -70,6 +70,11 @@ class UsdCamera:
     def name(self) -> str:
         return str(self.prim.GetName())
 
+    @property
+    def aspect(self) -> float | None:
+        prim = UsdGeom.Camera(self.prim)
+        return prim.GetHorizontalApertureAttr().Get() / prim.GetVerticalApertureAttr().Get()
+
     def at(self, frame: float, wh: tuple[int, int]) -> tuple[Camera, Array]:
         seen: Gf.Camera = UsdGeom.Camera(self.prim).GetCamera(Usd.TimeCode(frame))
         if seen.projection != Gf.Camera.Perspective:

@@ -44,12 +44,17 @@ class GuideSource:
     """
 
     def __init__(
-        self, instances: Callable[[float], Sequence[Instance]], cameras: CameraPath, *, keep: int = 6
+        self, instances: Callable[[float], Sequence[Instance]], cameras: CameraPath, *, keep: int = 6,
+        topology: Topology | None = None,
     ) -> None:
         self.cameras = cameras
         self._instances = instances
-        self._topology = Topology.of(instances(cameras.frames[0]))
+        self._topology = Topology.of(instances(cameras.frames[0])) if topology is None else topology
         self.sight: Callable[[int], Sight] = lru_cache(keep)(self._look)
+
+    def scaled(self, wh: tuple[int, int], *, keep: int = 6) -> GuideSource:
+        """The same shot on a raster of ``wh`` pixels; sights of both go together in ``flow``."""
+        return GuideSource(self._instances, self.cameras.scaled(wh), keep=keep, topology=self._topology)
 
     def guides(self, frame: int) -> Guides:
         """Raises ``KeyError`` for a frame without a camera."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from geometry.scene import FrameSource
+from geometry.scene import FrameSource, GBuffer
 from geometry.shapes import expect_shape
+
+if TYPE_CHECKING:
+    from geometry.guides import GuideSource
 
 Array = np.ndarray
 
@@ -113,11 +116,17 @@ class View:
     soft_edges: Array  # (H, W) float32 in [0, 1], 1 = an edge, as HED draws them
     ids: Array | None = None  # (H, W) int32 object ids, 0 = nothing there
     warped: WarpedAnchor | None = None
+    gbuffer: GBuffer | None = None  # its object ids are ``ids``
+    albedo_id: Array | None = None  # (H, W) int32, one number a material, 0 = nothing there
 
     def __post_init__(self) -> None:
         expect_shape("soft_edges", self.soft_edges, (None, None))
         if self.ids is not None:
             expect_shape("ids", self.ids, self.soft_edges.shape)
+        if self.gbuffer is not None:
+            expect_shape("gbuffer.depth", self.gbuffer.depth, self.soft_edges.shape)
+        if self.albedo_id is not None:
+            expect_shape("albedo_id", self.albedo_id, self.soft_edges.shape)
         if self.warped is not None:
             expect_shape("warped.known", self.warped.known, self.soft_edges.shape)
 
@@ -130,6 +139,7 @@ class Style:
     prompt: str = ""
     adapter: Path | None = None
     regions: Mapping[int, tuple[float, float, float, float]] = field(default_factory=dict)  # object id -> box, px
+    aligned: View | None = None  # the view that the reference was painted over; None: a picture of the style alone
 
     def __post_init__(self) -> None:
         expect_shape("reference", self.reference, (None, None, 3))
@@ -162,6 +172,9 @@ class Arc:
     depth: Array | None = None  # (T, H, W) float32 z-depth, 0 = nothing there
     noise: Array | None = None  # (T, C, h, w) float32 of ``noise_chw``: white in each frame, carried along the flow
     prompt: str = ""
+    shot: GuideSource | None = None  # the geometry of ``frames``, and of those of ``others``, on the anchors' raster
+    frames: tuple[int, ...] = ()  # (T,) ascending
+    others: Mapping[int, Array] = field(default_factory=dict)  # further pictures of the shot, by frame
 
     def __post_init__(self) -> None:
         expect_shape("soft_edges", self.soft_edges, (None, None, None))
@@ -172,6 +185,10 @@ class Arc:
             expect_shape("depth", self.depth, (frames, height, width))
         if self.noise is not None:
             expect_shape("noise", self.noise, (frames, None, None, None))
+        if self.shot is not None and len(self.frames) != frames:
+            raise ValueError(f"frames: expected {frames}, as soft_edges has, got {len(self.frames)}")
+        for frame, picture in self.others.items():
+            expect_shape(f"others[{frame}]", picture, (height, width, 3))
 
 
 @dataclass(frozen=True)
@@ -188,7 +205,7 @@ class InbetweenModel(Protocol):
         ...
 
     def noise_chw(self, hw: tuple[int, int]) -> tuple[int, int, int]:
-        """Channels, rows and columns of ``Arc.noise`` for pictures of ``hw``."""
+        """Channels, rows and columns of ``Arc.noise`` for pictures of ``hw``; no channels = it takes no noise."""
         ...
 
     def generate(self, arc: Arc, seed: Sequence[int]) -> Clip:

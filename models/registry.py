@@ -32,14 +32,32 @@ BACKENDS: dict[str, dict[str, str]] = {
     },
 }
 
+EMBEDDED: dict[str, dict[str, str]] = {  # no weights: the class needs nothing to be called
+    "anchors": {
+        "exemplar": "models.anchors.exemplar:Exemplar",
+    },
+    "inbetween": {
+        "ibr": "models.inbetween.ibr:Ibr",
+    },
+}
+
 
 def backend(kind: str, name: str) -> Any:
-    """The class of a backend. Raises ``UnknownName`` that lists the names there are."""
-    if kind not in BACKENDS:
-        raise UnknownName(f"kind of model: expected one of {', '.join(BACKENDS)}, got {kind!r}")
-    if name not in BACKENDS[kind]:
-        raise UnknownName(f"{kind} backend: expected one of {', '.join(BACKENDS[kind])}, got {name!r}")
-    module, _, attribute = BACKENDS[kind][name].partition(":")
+    """The class of a backend that loads a checkpoint. Raises ``UnknownName`` that lists the names there are."""
+    return _named(BACKENDS, kind, name)
+
+
+def embedded(kind: str, name: str) -> Any:
+    """A backend without weights. Raises ``UnknownName`` that lists the names there are."""
+    return _named(EMBEDDED, kind, name)()
+
+
+def _named(table: dict[str, dict[str, str]], kind: str, name: str) -> Any:
+    if kind not in table:
+        raise UnknownName(f"kind of model: expected one of {', '.join(table)}, got {kind!r}")
+    if name not in table[kind]:
+        raise UnknownName(f"{kind} backend: expected one of {', '.join(table[kind])}, got {name!r}")
+    module, _, attribute = table[kind][name].partition(":")
     return getattr(import_module(module), attribute)
 
 

@@ -52,6 +52,7 @@ class StoreConfig:
 class ReconstructSettings:
     max_side: int = 960  # px of the working raster
     depth_backend: str = "embedded"  # or the name or path of a checkpoint's manifest
+    segmentation_backend: str = "embedded"  # of movers clicked at and of regions to follow; or a checkpoint's manifest
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,13 @@ class RenderSettings:
 @dataclass(frozen=True)
 class HarmonizeSettings:
     backend: str = "none"
+
+
+@dataclass(frozen=True)
+class PrevisSettings:
+    anchors_backend: str = "embedded"  # or the name or path of a checkpoint's manifest
+    inbetween_backend: str = "embedded"
+    longest_arc: int = 46  # frames from anchor to anchor, both of them counted
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class Settings:
     reconstruct: ReconstructSettings = field(default_factory=ReconstructSettings)
     render: RenderSettings = field(default_factory=RenderSettings)
     harmonize: HarmonizeSettings = field(default_factory=HarmonizeSettings)
+    previs: PrevisSettings = field(default_factory=PrevisSettings)
     models: ModelsSettings = field(default_factory=ModelsSettings)
 
 
@@ -99,11 +108,12 @@ class Config:
     reconstruct: ReconstructSettings = field(default_factory=ReconstructSettings)
     render: RenderSettings = field(default_factory=RenderSettings)
     harmonize: HarmonizeSettings = field(default_factory=HarmonizeSettings)
+    previs: PrevisSettings = field(default_factory=PrevisSettings)
     models: ModelsSettings = field(default_factory=ModelsSettings)
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.reconstruct, self.render, self.harmonize, self.models)
+        return Settings(self.reconstruct, self.render, self.harmonize, self.previs, self.models)
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Config:
@@ -138,3 +148,5 @@ def _check(config: Config, file: str) -> None:
     ):
         if value < 1:
             raise InvalidRequest(f"{file}: {key}", ">= 1", value)
+    if config.previs.longest_arc < 2:
+        raise InvalidRequest(f"{file}: previs.longest_arc", ">= 2", config.previs.longest_arc)

@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from backlot.v1 import common_pb2, insertion_pb2, jobs_pb2, media_pb2, scene_pb2
+from backlot.v1 import common_pb2, insertion_pb2, jobs_pb2, media_pb2, previs_pb2, scene_pb2
 from google.longrunning import operations_proto_pb2
 from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
@@ -22,9 +22,14 @@ from services.executors.preview import PreviewSpec
 from services.jobs.journal import Event, Job, ResultFile, State
 from services.pipelines import requests
 
-RECONSTRUCT, IMPORT_SCENE, INSERT = "reconstruct", "import_scene", "insert"
+RECONSTRUCT, IMPORT_SCENE, INSERT, PROPAGATE_MASKS = "reconstruct", "import_scene", "insert", "propagate_masks"
+GUIDES, ANCHORS, PREVIS = "guides", "anchors", "previs"
 SCENE_KINDS = (RECONSTRUCT, IMPORT_SCENE)  # whose result is a scene
-JobRequest = requests.ReconstructRequest | requests.ImportSceneRequest | requests.InsertRequest
+ANCHOR_KINDS = (ANCHORS, PREVIS)  # whose result has anchors
+JobRequest = (
+    requests.ReconstructRequest | requests.ImportSceneRequest | requests.InsertRequest
+    | requests.PropagateMasksRequest | requests.GuidesRequest | requests.AnchorsRequest
+)
 
 
 def job_request(kind: str, data: bytes, access: Access) -> JobRequest:
@@ -35,7 +40,16 @@ def job_request(kind: str, data: bytes, access: Access) -> JobRequest:
         return import_scene_request(scene_pb2.ImportSceneRequest.FromString(data), access)
     if kind == INSERT:
         return insert_request(insertion_pb2.InsertObjectRequest.FromString(data), access)
-    raise InvalidRequest("kind", f"{RECONSTRUCT}, {IMPORT_SCENE} or {INSERT}", kind)
+    if kind == PROPAGATE_MASKS:
+        return propagate_masks_request(insertion_pb2.PropagateMasksRequest.FromString(data), access)
+    if kind == GUIDES:
+        message = previs_pb2.RenderGuidesRequest.FromString(data)
+        return requests.GuidesRequest(previs_shot(message.shot, access))
+    if kind == ANCHORS:
+        return anchors_request(previs_pb2.RenderAnchorsRequest.FromString(data), access)
+    if kind == PREVIS:
+        return previs_request(previs_pb2.RenderPrevisRequest.FromString(data), access)
+    raise InvalidRequest("kind", ", ".join(_REQUESTS), kind)
 
 
 def no_cache(kind: str, data: bytes) -> bool:
@@ -77,6 +91,82 @@ def insert_request(message: insertion_pb2.InsertObjectRequest, access: Access) -
         backend=message.backend or "none",
         seed=message.seed,
     )
+
+
+def propagate_masks_request(
+    message: insertion_pb2.PropagateMasksRequest, access: Access
+) -> requests.PropagateMasksRequest:
+    box = message.box
+    return requests.PropagateMasksRequest(
+        clip=clip(message.clip, access),
+        frame=_optional(message, "frame"),
+        placement=inserted_object(message.placement, access, "placement") if message.HasField("placement") else None,
+        box=(box.x0, box.y0, box.x1, box.y1) if message.HasField("box") else None,
+        mask=path(message.mask, access, "mask"),
+        scene=scene_options(message.scene, access),
+        seed=message.seed,
+    )
+
+
+def anchors_request(message: previs_pb2.RenderAnchorsRequest, access: Access) -> requests.AnchorsRequest:
+    return requests.AnchorsRequest(**_painting(message, access))
+
+
+def previs_request(message: previs_pb2.RenderPrevisRequest, access: Access) -> requests.PrevisRequest:
+    return requests.PrevisRequest(**_painting(message, access), inbetween_backend=message.inbetween_backend)
+
+
+def _painting(
+    message: previs_pb2.RenderAnchorsRequest | previs_pb2.RenderPrevisRequest, access: Access
+) -> dict[str, Any]:
+    return {
+        "shot": previs_shot(message.shot, access),
+        "style": previs_style(message.style, access),
+        "anchors": tuple(_anchor_edit(edit, access, f"anchors[{i}]") for i, edit in enumerate(message.anchors)),
+        "anchors_backend": message.anchors_backend,
+        "seed": message.seed,
+    }
+
+
+def previs_shot(message: previs_pb2.PrevisShot, access: Access) -> requests.PrevisShot:
+    return requests.PrevisShot(
+        scene=path(message.scene, access, "shot.scene"),
+        camera=message.camera,
+        cameras_file=path(message.cameras_file, access, "shot.cameras_file"),
+        first_frame=_optional(message, "first_frame"),
+        last_frame=_optional(message, "last_frame"),
+        frames=message.frames,
+        width_px=message.width_px,
+        height_px=message.height_px,
+        rate=message.rate,
+        up_axis=message.up_axis,
+    )
+
+
+def previs_style(message: previs_pb2.PrevisStyle, access: Access) -> requests.PrevisStyle:
+    return requests.PrevisStyle(
+        reference=path(message.reference, access, "style.reference"),
+        aligned_frame=_optional(message, "aligned_frame"),
+        regions=tuple(_region(region, f"style.regions[{i}]") for i, region in enumerate(message.regions)),
+        prompt=message.prompt,
+        adapter=path(message.adapter, access, "style.adapter"),
+    )
+
+
+def _region(message: previs_pb2.StyleRegion, field: str) -> requests.StyleRegion:
+    box = message.box
+    try:
+        return requests.StyleRegion(message.object, (box.x0, box.y0, box.x1, box.y1))
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{field}.box", error.expected, error.got) from None
+
+
+def _anchor_edit(message: previs_pb2.AnchorEdit, access: Access, field: str) -> requests.AnchorEdit:
+    try:
+        picture = path(message.picture, access, f"{field}.picture")
+        return requests.AnchorEdit(message.frame, picture, message.redo)
+    except InvalidRequest as error:
+        raise InvalidRequest(error.field.replace("anchors.", f"{field}.", 1), error.expected, error.got) from None
 
 
 def clip(message: common_pb2.Clip, access: Access) -> requests.Clip:
@@ -202,6 +292,20 @@ def scene(job: Job) -> scene_pb2.Scene:
     )
 
 
+def anchors(job: Job) -> previs_pb2.ListAnchorsResponse:
+    """The metadata of a pipeline that paints anchors has the fields of the messages, and the names of sources."""
+    assert job.result is not None
+    return previs_pb2.ListAnchorsResponse(
+        result_asset_id=result_asset(job.name),
+        anchors=[
+            previs_pb2.Anchor(**{
+                **anchor, "source": previs_pb2.AnchorSource.Value(f"ANCHOR_SOURCE_{anchor['source'].upper()}"),
+            })
+            for anchor in job.result["metadata"]["anchors"]
+        ],
+    )
+
+
 def job_result(job: Job, files: Sequence[ResultFile], warnings: Iterable[str]) -> jobs_pb2.JobResult:
     return jobs_pb2.JobResult(
         result_asset_id=result_asset(job.name),
@@ -278,11 +382,19 @@ _REQUESTS: dict[str, Any] = {
     RECONSTRUCT: scene_pb2.ReconstructSceneRequest,
     IMPORT_SCENE: scene_pb2.ImportSceneRequest,
     INSERT: insertion_pb2.InsertObjectRequest,
+    PROPAGATE_MASKS: insertion_pb2.PropagateMasksRequest,
+    GUIDES: previs_pb2.RenderGuidesRequest,
+    ANCHORS: previs_pb2.RenderAnchorsRequest,
+    PREVIS: previs_pb2.RenderPrevisRequest,
 }
 _RESPONSES: dict[str, Callable[..., Message]] = {
     RECONSTRUCT: scene_pb2.ReconstructResponse,
     IMPORT_SCENE: scene_pb2.ReconstructResponse,
     INSERT: insertion_pb2.InsertResponse,
+    PROPAGATE_MASKS: insertion_pb2.PropagateMasksResponse,
+    GUIDES: previs_pb2.RenderGuidesResponse,
+    ANCHORS: previs_pb2.RenderAnchorsResponse,
+    PREVIS: previs_pb2.RenderPrevisResponse,
 }
 
 

@@ -29,6 +29,8 @@ from backlot.v1 import (
     jobs_pb2_grpc,
     media_pb2,
     media_pb2_grpc,
+    previs_pb2,
+    previs_pb2_grpc,
     scene_pb2,
     scene_pb2_grpc,
 )
@@ -53,6 +55,7 @@ from services.servicers.insertion import InsertionServicer
 from services.servicers.jobs import JobServicer
 from services.servicers.media import MediaServicer
 from services.servicers.operations import OperationsServicer
+from services.servicers.previs import PrevisServicer
 from services.servicers.scenes import SceneServicer
 
 log = logging.getLogger(__name__)
@@ -73,6 +76,7 @@ SERVICES = (
     media_pb2.DESCRIPTOR.services_by_name["MediaService"].full_name,
     scene_pb2.DESCRIPTOR.services_by_name["SceneService"].full_name,
     insertion_pb2.DESCRIPTOR.services_by_name["InsertionService"].full_name,
+    previs_pb2.DESCRIPTOR.services_by_name["PrevisService"].full_name,
     jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
     operations_proto_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
 )
@@ -103,6 +107,7 @@ async def running_server(config: Config, *, embedded: bool = False) -> AsyncIter
         media_pb2_grpc.add_MediaServiceServicer_to_server(media, server)
         scene_pb2_grpc.add_SceneServiceServicer_to_server(SceneServicer(desk, helpers["preview"]), server)
         insertion_pb2_grpc.add_InsertionServiceServicer_to_server(InsertionServicer(desk), server)
+        previs_pb2_grpc.add_PrevisServiceServicer_to_server(PrevisServicer(desk), server)
         jobs_pb2_grpc.add_JobServiceServicer_to_server(JobServicer(desk), server)
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(desk), server)
         health_servicer = _add_health_and_reflection(server)

@@ -10,6 +10,10 @@ PIPELINES = {
     "reconstruct": "services.pipelines.reconstruct:run",
     "import_scene": "services.pipelines.import_scene:run",
     "insert": "services.pipelines.insert:run",
+    "propagate_masks": "services.pipelines.propagate_masks:run",
+    "guides": "services.pipelines.previs:run_guides",
+    "anchors": "services.pipelines.previs:run_anchors",
+    "previs": "services.pipelines.previs:run_previs",
 }
 
 # Short calls that a warm helper process answers.

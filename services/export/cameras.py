@@ -94,6 +94,11 @@ def is_metric(path: str | Path) -> bool:
     return _unit(Path(path))[1]
 
 
+def is_level(path: str | Path) -> bool:
+    """Whether the format says which way is up; a COLMAP folder does not."""
+    return not Path(path).is_dir()
+
+
 def _unit(path: Path) -> tuple[float | None, bool]:
     suffix = path.suffix.lower()
     if suffix in _USD:

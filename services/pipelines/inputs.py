@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from services.export.nuke import sidecar_path
 from services.media import images
 from services.media.clip import ClipReader, open_clip
 from services.media.sequence import SequenceDecoder, find_files
-from services.pipelines.requests import Clip, InsertedObject, InsertRequest
+from services.pipelines.requests import Clip, InsertedObject
 
 MINIMUM_FRAMES = 3
 
@@ -40,6 +41,7 @@ class Prop:
     object_id: int
     name: str
     path: tuple[PathKey, ...] = ()  # where it walks; yaw as asked for, radians
+    field: str = "objects[0]"  # of the request
 
 
 def path_keys(attach: str, field: str) -> tuple[PathKey, ...]:
@@ -60,11 +62,11 @@ def path_keys(attach: str, field: str) -> tuple[PathKey, ...]:
     return tuple(keys)
 
 
-def open_props(request: InsertRequest, clip: ClipReader) -> tuple[Prop, ...]:
-    """All objects of a request, checked against the clip. Raises ``InvalidRequest``."""
+def open_props(objects: Sequence[InsertedObject], clip: ClipReader, fields: Sequence[str] = ()) -> tuple[Prop, ...]:
+    """All objects of a request, checked against the clip. Raises ``InvalidRequest`` below ``fields``, one an object."""
     props: list[Prop] = []
-    for i, wanted in enumerate(request.objects):
-        field = f"objects[{i}]"
+    for i, wanted in enumerate(objects):
+        field = fields[i] if fields else f"objects[{i}]"
         frame = clip.numbers[0] if wanted.frame is None else wanted.frame
         if frame not in clip.numbers:
             raise InvalidRequest(f"{field}.frame", f"one of {clip.numbers[0]}-{clip.numbers[-1]}", frame)
@@ -76,7 +78,7 @@ def open_props(request: InsertRequest, clip: ClipReader) -> tuple[Prop, ...]:
         if any(key.frame not in clip.numbers for key in keys):
             raise InvalidRequest(f"{field}.attach", f"frames of {clip.numbers[0]}-{clip.numbers[-1]}", wanted.attach)
         digest = mesh_digest(Path(wanted.path))
-        props.append(Prop(wanted, _model(wanted, field), digest, frame, i + 1, _name(wanted, props), keys))
+        props.append(Prop(wanted, _model(wanted, field), digest, frame, i + 1, _name(wanted, props), keys, field))
     return tuple(props)
 
 

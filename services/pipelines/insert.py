@@ -20,8 +20,7 @@ from services.errors import InvalidRequest
 from services.media.clip import ClipReader
 from services.pipelines import inputs
 from services.pipelines.context import Artifact, Context
-from services.pipelines.inputs import Prop
-from services.pipelines.placing import Placed, distinct_supports, place_prop
+from services.pipelines.placing import Placed, check_scale, distinct_supports, place_prop
 from services.pipelines.requests import InsertRequest
 from services.pipelines.solve_scene import SolvedScene, check_scene_options, deliver_scene, may_have_scale, solve_scene
 from services.pipelines.stages.composite_frames import HALO, CompositeConfig, Sources, composite_frames
@@ -47,17 +46,18 @@ FIRST_CHUNKS = (HALO, HALO)  # small ones, so that the first pictures come soon
 def run(request: InsertRequest, context: Context) -> dict[str, Any]:
     """Returns figures for the caller; files are delivered on the way."""
     with inputs.open_plate(request.clip) as clip:
-        props = inputs.open_props(request, clip)
+        props = inputs.open_props(request.objects, clip)
         check_scene_options(request.scene, clip)
         hdri_digest = inputs.check_hdri(request.lighting.hdri)
         roto = inputs.open_holdout(request.holdout)
         _check_backend(request)
-        _check_scale(props, may_have_scale(request.scene))
         for prop in props:
+            check_scale(prop, may_have_scale(request.scene))
             for warning in prop.model.warnings:
                 context.warn(f"{prop.name}: {warning}")
         solved = solve_scene(clip, request.scene, request.seed, context, share=0.45)
-        _check_scale(props, solved.scene.scale_known)
+        for prop in props:
+            check_scale(prop, solved.scene.scale_known)
         placed = [place_prop(clip, prop, solved, request.seed, context, 0.05 / len(props)) for prop in props]
         light = _light(request, clip, solved, placed[0], hdri_digest, context)
         look = context.stage(
@@ -93,17 +93,6 @@ def run(request: InsertRequest, context: Context) -> dict[str, Any]:
 def _check_backend(request: InsertRequest) -> None:
     if request.backend not in ("", "none"):
         raise InvalidRequest("backend", "none: no harmoniser is installed", request.backend)
-
-
-def _check_scale(props: Sequence[Prop], known: bool) -> None:
-    for i, prop in enumerate(props):
-        if prop.request.height_m is not None and not known:
-            raise InvalidRequest(
-                f"objects[{i}].height_m",
-                "a scene of known scale: give known_distance, camera_height_m or metric cameras, "
-                "or use height_px or scale",
-                f"{prop.request.height_m:g} m in a scene of unknown scale",
-            )
 
 
 def _light(

@@ -51,11 +51,21 @@ class Placed:
         }
 
 
+def check_scale(prop: Prop, known: bool) -> None:
+    """Raises ``InvalidRequest`` for a height in metres in a scene of unknown scale."""
+    if prop.request.height_m is not None and not known:
+        raise InvalidRequest(
+            f"{prop.field}.height_m",
+            "a scene of known scale: give known_distance, camera_height_m or metric cameras, or use height_px or scale",
+            f"{prop.request.height_m:g} m in a scene of unknown scale",
+        )
+
+
 def place_prop(clip: ClipReader, prop: Prop, solved: SolvedScene, seed: int, context: Context, share: float) -> Placed:
     scene, wanted = solved.scene, prop.request
     if prop.frame not in scene.cameras:
-        raise InvalidRequest(f"objects[{prop.object_id - 1}].frame", "a frame whose camera is known", prop.frame)
-    field = f"objects[{prop.object_id - 1}]"
+        raise InvalidRequest(f"{prop.field}.frame", "a frame whose camera is known", prop.frame)
+    field = prop.field
     label, track = _carrier(scene, prop, f"{field}.attach") if wanted.attach == "mover" else (0, None)
     artifact = context.stage(
         find_anchor, label="find surface", weight=share, config=AnchorConfig(prop.frame, wanted.at_px, seed, label),

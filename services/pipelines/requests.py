@@ -187,3 +187,133 @@ class InsertRequest:
     def __post_init__(self) -> None:
         if not self.objects:
             raise InvalidRequest("objects", "at least one object", "none")
+
+
+@dataclass(frozen=True)
+class PrevisShot:
+    """A blockout, its camera and the frames to make."""
+
+    scene: str
+    camera: str = ""  # a camera's name in the scene's file; empty = the only one there
+    cameras_file: str = ""  # cameras of another file instead
+    first_frame: int | None = None  # inclusive; None = the file's first / last
+    last_frame: int | None = None
+    frames: int = 0  # how many from the first on, instead of last_frame; 0 = all
+    width_px: int = 0  # 0 = as the reference or the cameras say
+    height_px: int = 0
+    rate: float = 0.0  # frames per second; 0 = 24
+    up_axis: str = ""  # of an OBJ or PLY: one of OBJECT_AXES
+
+    def __post_init__(self) -> None:
+        if not self.scene:
+            raise InvalidRequest("shot.scene", "a scene file", "nothing")
+        if self.camera and self.cameras_file:
+            raise InvalidRequest("shot.camera", "nothing beside cameras_file", self.camera)
+        first, last = self.first_frame, self.last_frame
+        if first is not None and last is not None and last < first:
+            raise InvalidRequest("shot.last_frame", f">= first_frame ({first})", last)
+        if self.frames < 0 or (self.frames and last is not None):
+            raise InvalidRequest("shot.frames", "> 0, or 0 beside last_frame", self.frames)
+        w, h = self.width_px, self.height_px
+        if (w, h) != (0, 0) and not (min(w, h) >= SMALLEST_SIDE_PX and max(w, h) <= LARGEST_SIDE_PX):
+            raise InvalidRequest("shot.width_px", f"width and height of {SMALLEST_SIDE_PX}..{LARGEST_SIDE_PX} px, or "
+                                 "neither", f"{w} x {h}")
+        if not (math.isfinite(self.rate) and 0 <= self.rate <= 1000):
+            raise InvalidRequest("shot.rate", "> 0, or 0 for 24", self.rate)
+        if self.up_axis and self.up_axis not in OBJECT_AXES:
+            raise InvalidRequest("shot.up_axis", " ".join(OBJECT_AXES), self.up_axis)
+
+
+SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 16, 8192
+
+
+@dataclass(frozen=True)
+class StyleRegion:
+    """An object takes its look from a part of the reference: ``box`` is (x0, y0, x1, y1) in its pixels."""
+
+    object: str
+    box: tuple[float, float, float, float]
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        if not (all(map(math.isfinite, self.box)) and x0 < x1 and y0 < y1):
+            raise InvalidRequest("style.regions.box", "x0 < x1 and y0 < y1", ",".join(f"{v:g}" for v in self.box))
+
+
+@dataclass(frozen=True)
+class PrevisStyle:
+    reference: str
+    aligned_frame: int | None = None  # the frame that the reference is painted over; None = it shows something else
+    regions: tuple[StyleRegion, ...] = ()
+    prompt: str = ""
+    adapter: str = ""  # a folder that models.training.style_lora wrote
+
+    def __post_init__(self) -> None:
+        if not self.reference:
+            raise InvalidRequest("style.reference", "a picture", "nothing")
+        named = [region.object for region in self.regions]
+        twice = next((i for i, name in enumerate(named) if name in named[:i]), None)
+        if twice is not None:
+            raise InvalidRequest(f"style.regions[{twice}].object", "each object once", named[twice])
+
+
+@dataclass(frozen=True)
+class AnchorEdit:
+    """What is done to the anchor of one frame; it touches no other anchor."""
+
+    frame: int
+    picture: str = ""  # stands there instead of a painted one
+    redo: int = 0  # counts further attempts
+
+    def __post_init__(self) -> None:
+        if self.redo < 0 or (self.redo and self.picture):
+            raise InvalidRequest("anchors.redo", ">= 0, and 0 beside a picture", self.redo)
+
+
+@dataclass(frozen=True)
+class GuidesRequest:
+    shot: PrevisShot
+
+
+@dataclass(frozen=True)
+class AnchorsRequest:
+    shot: PrevisShot
+    style: PrevisStyle
+    anchors: tuple[AnchorEdit, ...] = ()
+    anchors_backend: str = ""  # "embedded" or the name of a checkpoint; empty = the configuration's
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        edited = [edit.frame for edit in self.anchors]
+        twice = next((i for i, frame in enumerate(edited) if frame in edited[:i]), None)
+        if twice is not None:
+            raise InvalidRequest(f"anchors[{twice}].frame", "each frame once", edited[twice])
+
+
+@dataclass(frozen=True)
+class PrevisRequest(AnchorsRequest):
+    inbetween_backend: str = ""
+
+
+@dataclass(frozen=True)
+class PropagateMasksRequest:
+    """Exactly one of ``placement``, ``box`` and ``mask`` is given; ``frame`` is the one that shows the region."""
+
+    clip: Clip
+    frame: int | None = None  # None = the first; a placement has a frame of its own
+    placement: InsertedObject | None = None
+    box: tuple[float, float, float, float] | None = None  # x0, y0, x1, y1 px of the displayed picture
+    mask: str = ""  # a painted picture: white is inside
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("placement", "box", "mask") if getattr(self, name)]
+        if len(given) != 1:
+            raise InvalidRequest("region", "exactly one of placement, box, mask", " ".join(given) or "none")
+        if self.placement is not None and self.frame is not None:
+            raise InvalidRequest("frame", "nothing beside a placement, which has its own", self.frame)
+        if self.box is not None:
+            x0, y0, x1, y1 = self.box
+            if not (all(map(math.isfinite, self.box)) and x0 < x1 and y0 < y1):
+                raise InvalidRequest("box", "x0 < x1 and y0 < y1", ",".join(f"{v:g}" for v in self.box))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -33,7 +33,7 @@ from services.pipelines.stages.import_scene import SCENE_FILES, ImportSceneConfi
 from services.pipelines.stages.learned_depth import LearnedDepthConfig, learned_depth
 from services.pipelines.stages.preview_scene import PreviewConfig, preview_scene
 from services.pipelines.stages.solve_cameras import ImportConfig, SolveConfig, imported_cameras, solve_cameras
-from services.pipelines.stages.track_movers import MoversConfig, track_movers
+from services.pipelines.stages.track_movers import SETTING, MoversConfig, track_movers
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,7 @@ def solve_scene(clip: ClipReader, options: SceneOptions, seed: int, context: Con
     else:
         cameras = _cameras(clip, options, frames, clip_inputs, seed, context, share * 0.3)
         depth = _depth(clip, cameras, clip_inputs, seed, context, share * 0.4)
-        motion = context.stage(
-            track_movers, label="find movers", weight=share * 0.2, config=_movers_config(options, clip, cameras, seed),
-            inputs={"cameras": cameras, "depth": depth, **clip_inputs}, clip=clip,
-            scene=load_scene(cameras, depth, None, None),
-        )
+        motion = _movers(clip, options, cameras, depth, clip_inputs, seed, context, share * 0.2)
         mesh = context.stage(
             fuse_mesh, label="fuse mesh", weight=share * 0.1, config=FuseConfig(),
             inputs={"cameras": cameras, "depth": depth, "motion": motion},
@@ -138,9 +134,24 @@ def _asked_kind(options: SceneOptions) -> Literal["", "parallax", "pan", "locked
     return cast(Literal["", "parallax", "pan", "locked"], options.kind)  # checked by ``SceneOptions``
 
 
-def _movers_config(options: SceneOptions, clip: ClipReader, cameras: Artifact, seed: int) -> MoversConfig:
-    clicks = (Click(clip.numbers[0] if c.frame is None else c.frame, c.x, c.y) for c in options.movers)
-    return MoversConfig((clip.numbers[0], clip.numbers[-1]), _kind(cameras), tuple(clicks), seed)
+def _movers(
+    clip: ClipReader, options: SceneOptions, cameras: Artifact, depth: Artifact, clip_inputs: dict[str, str],
+    seed: int, context: Context, weight: float,
+) -> Artifact:
+    """Found by their motion; those clicked at are followed by the tracker that the configuration names."""
+    clicks = tuple(Click(clip.numbers[0] if c.frame is None else c.frame, c.x, c.y) for c in options.movers)
+    config = MoversConfig((clip.numbers[0], clip.numbers[-1]), _kind(cameras), clicks, seed)
+    sources: dict[str, Artifact | str] = {"cameras": cameras, "depth": depth, **clip_inputs}
+    backend = context.settings.reconstruct.segmentation_backend
+    checkpoint = None
+    if clicks and backend != "embedded":
+        checkpoint = open_checkpoint(backend, "video_segmentation", SETTING, context.settings.models)
+        sources["weights"] = checkpoint.digest
+        config = replace(config, runtime=context.settings.models.runtime)
+    return context.stage(
+        track_movers, label="find movers", weight=weight, config=config, inputs=sources, clip=clip,
+        scene=load_scene(cameras, depth, None, None), checkpoint=checkpoint,
+    )
 
 
 def _kind(cameras: Artifact) -> Kind:

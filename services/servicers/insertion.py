@@ -14,6 +14,11 @@ class InsertionServicer(insertion_pb2_grpc.InsertionServiceServicer):
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
+    async def PropagateMasks(
+        self, request: insertion_pb2.PropagateMasksRequest, context: grpc.aio.ServicerContext
+    ) -> operations_proto_pb2.Operation:
+        return self._desk.submit(convert.PROPAGATE_MASKS, request)
+
     async def InsertObject(
         self, request: insertion_pb2.InsertObjectRequest, context: grpc.aio.ServicerContext
     ) -> operations_proto_pb2.Operation:

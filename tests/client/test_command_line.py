@@ -39,6 +39,14 @@ def test_flags_belong_to_the_object_before_them() -> None:
     assert (request.draft, request.seed, request.clip) == (True, 9, Clip("c.mp4", 0, 47))
 
 
+def test_masks_follow_a_box_a_painting_or_an_object() -> None:
+    boxed = _request("masks c.mp4 --box 1,2,30,40 --shown-in 7 --kind pan --out o")
+    assert (boxed.box, boxed.frame, boxed.scene.kind) == ((1.0, 2.0, 30.0, 40.0), 7, "pan")
+    assert _request("masks c.mp4 --mask m.png --out o").mask == "m.png"
+    placed = _request("masks c.mp4 --object a.glb --at 1,2 --scale 2 --frame 3 --out o")
+    assert placed.placement == InsertedObject("a.glb", (1.0, 2.0), frame=3, scale=2.0)
+
+
 def test_the_clip_may_come_last() -> None:
     assert _request("insert --object a.glb --at 1,2 --scale 2 --out o c.mp4").clip.path == "c.mp4"
 
@@ -110,6 +118,9 @@ OBJECT = "insert c.mp4 --out o --object a.glb"
         (f"{OBJECT} --at 1,2 --at 3,4", "--at: expected once per --object, got it twice for 'a.glb'"),
         ("insert c.mp4 --out o --at 1,2 --object a.glb", "--at: expected after the --object that it belongs to"),
         ("insert c.mp4 --out o", "--object: expected at least one, got none"),
+        ("masks c.mp4 --out o", "masks: expected exactly one of --box, --mask and --object"),
+        ("masks c.mp4 --box 1,2,3,4 --mask m --out o", "masks: expected exactly one of --box, --mask and --object"),
+        ("masks c.mp4 --box 3,2,1,4 --out o", "--box: expected X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1, got '3,2,1,4'"),
         (f"{ONE} --range 9-3", "--range: expected A-B, first and last frame number, got '9-3'"),
         (f"{ONE} --mover 5", "--mover: expected X,Y or X,Y@FRAME, got '5'"),
         (f"{ONE} --mover 5,6@", "--mover: expected X,Y or X,Y@FRAME, got '5,6@'"),

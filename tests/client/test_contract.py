@@ -9,7 +9,7 @@ from pathlib import Path
 
 import backlot
 import pytest
-from backlot.v1 import common_pb2, insertion_pb2, scene_pb2
+from backlot.v1 import common_pb2, insertion_pb2, previs_pb2, scene_pb2
 from google.protobuf.message import Message
 
 from services.pipelines import requests
@@ -22,7 +22,7 @@ def test_the_contract_is_clean_and_the_stubs_are_those_of_it(tmp_path: Path) -> 
     done = subprocess.run([ROOT / "scripts" / "protos", tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     fresh = {path.name: path.read_text() for path in (tmp_path / "backlot" / "v1").iterdir()}
-    assert len(fresh) == 15
+    assert len(fresh) == 18
     kept = {path.name: path.read_text() for path in STUBS.glob("*_pb2*")}
     assert fresh == kept
 
@@ -43,6 +43,14 @@ TRANSPORT = {"request_id", "no_cache"}
         (scene_pb2.ReconstructSceneRequest, "ReconstructRequest"),
         (scene_pb2.ImportSceneRequest, "ImportSceneRequest"),
         (insertion_pb2.InsertObjectRequest, "InsertRequest"),
+        (insertion_pb2.PropagateMasksRequest, "PropagateMasksRequest"),
+        (previs_pb2.PrevisShot, "PrevisShot"),
+        (previs_pb2.PrevisStyle, "PrevisStyle"),
+        (previs_pb2.StyleRegion, "StyleRegion"),
+        (previs_pb2.AnchorEdit, "AnchorEdit"),
+        (previs_pb2.RenderGuidesRequest, "GuidesRequest"),
+        (previs_pb2.RenderAnchorsRequest, "AnchorsRequest"),
+        (previs_pb2.RenderPrevisRequest, "PrevisRequest"),
     ],
 )
 def test_client_contract_and_server_use_the_same_names(message: type[Message], name: str) -> None:
@@ -53,7 +61,8 @@ def test_client_contract_and_server_use_the_same_names(message: type[Message], n
 
 
 def test_every_call_that_starts_a_job_takes_a_request_id() -> None:
-    for module, service in ((scene_pb2, "SceneService"), (insertion_pb2, "InsertionService")):
+    services = ((scene_pb2, "SceneService"), (insertion_pb2, "InsertionService"), (previs_pb2, "PrevisService"))
+    for module, service in services:
         for method in module.DESCRIPTOR.services_by_name[service].methods:
             starts_job = method.output_type.full_name == "google.longrunning.Operation"
             assert starts_job == ("request_id" in method.input_type.fields_by_name), method.full_name

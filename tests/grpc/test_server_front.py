@@ -68,9 +68,11 @@ async def test_an_unknown_job_is_not_found(stubs: Stubs) -> None:
     assert (await failure(call.read())).code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
-async def test_what_is_not_built_yet_says_so(stubs: Stubs) -> None:
-    call = stubs.insertion.PropagateMasks(insertion_pb2.PropagateMasksRequest())
-    assert (await failure(call)).code == grpc.StatusCode.UNIMPLEMENTED.value[0]
+async def test_a_region_must_be_shown(stubs: Stubs, notes: Path) -> None:
+    clip = common_pb2.Clip(path=common_pb2.MediaPath(uri=str(notes)))
+    status = await failure(stubs.insertion.PropagateMasks(insertion_pb2.PropagateMasksRequest(clip=clip)))
+    assert status.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert status.message == "region: expected exactly one of placement, box, mask, got none"
 
 
 async def test_health_and_reflection(stubs: Stubs) -> None:

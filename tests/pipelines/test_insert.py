@@ -21,20 +21,27 @@ from services.artifacts.stages import JobContext
 from services.artifacts.store import Store
 from services.config import RenderSettings, Settings
 from services.errors import InvalidRequest, Unsolvable
+from services.export.colmap import write_colmap
 from services.media import exr, images
-from services.pipelines import insert, preview, reconstruct
+from services.pipelines import insert, preview, propagate_masks, reconstruct
 from services.pipelines.requests import (
     Clip,
     InsertedObject,
     InsertRequest,
     Lighting,
     Matching,
+    PropagateMasksRequest,
     ReconstructRequest,
     SceneOptions,
 )
+from services.pipelines.scene_folder import load_delivered
 
 WH, FRAMES = (320, 184), 8
 SEED = 3
+
+
+Request = InsertRequest | PropagateMasksRequest | ReconstructRequest
+PIPELINES = {InsertRequest: insert, PropagateMasksRequest: propagate_masks, ReconstructRequest: reconstruct}
 
 
 class Job:
@@ -43,13 +50,13 @@ class Job:
     def __init__(self, root: Path) -> None:
         self.root, self.store = root, Store(str(root / "store"), 2**33)
 
-    def run(self, request: InsertRequest | ReconstructRequest, name: str) -> tuple[Path, dict[str, float]]:
+    def run(self, request: Request, name: str) -> tuple[Path, dict[str, float]]:
         files: list[dict[str, Any]] = []
         context = JobContext(
             self.store, Settings(render=RenderSettings(spp=16)), lambda m: files.extend(m.get("files", ())),
             lambda: False,
         )
-        (insert if isinstance(request, InsertRequest) else reconstruct).run(request, context)
+        PIPELINES[type(request)].run(request, context)
         out = self.root / name
         for file in files:
             (out / file["path"]).parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +190,68 @@ def test_a_delivered_scene_can_be_inserted_into_and_previewed(
     plate = images.read_picture(truth[0] / "plate" / "0000.png")
     assert picture.shape == (184, 320, 3)
     assert metrics.iou(np.abs(picture.astype(int) - plate).max(-1) > 25, one) > 0.6
+
+
+def test_a_tilted_world_is_set_upright(truth: tuple[Path, HeroPlacement], job: Job, tmp_path: Path) -> None:
+    """COLMAP's world has no up: the floor that the clip shows tells it."""
+    true_path = camera_files.path_from_cameras_json(json.loads((truth[0] / "cameras.json").read_text()))
+    tilt = rigid.rigid(rigid.rotation_between(np.array([0.0, 1.0, 0.0]), np.array([0.6, 0.0, 0.8])), np.ones(3))
+    write_colmap(tmp_path / "sparse", true_path.in_world(tilt))
+    asked = ReconstructRequest(Clip(str(truth[0] / "plate")), SceneOptions(cameras_file=str(tmp_path / "sparse")))
+    out, _ = job.run(asked, "tilted")
+    scene = load_delivered(out)
+    assert scene.ground is not None
+    assert scene.ground.normal[1] > np.cos(np.radians(1.0))
+    np.testing.assert_allclose(scene.ground.distance(scene.cameras.centres), true_path.centres[:, 1], rtol=0.02)
+    ups = [np.degrees(np.arcsin(-p.camera_from_world[0, 1, 1])) for p in (scene.cameras, true_path)]
+    assert ups[0] == pytest.approx(ups[1], abs=1.0)
+
+
+def test_masks_of_a_placement_are_those_of_the_insertion(
+    truth: tuple[Path, HeroPlacement], job: Job, result: Path
+) -> None:
+    inserted = request_for(truth)
+    asked = PropagateMasksRequest(inserted.clip, placement=inserted.objects[0], scene=inserted.scene, seed=SEED)
+    out, timings = job.run(asked, "placement")
+    assert timings["estimate depth"] == 0
+    for number in range(FRAMES):
+        one, other = (images.read_mask(p / "masks" / f"{number:04d}.png") > 0.5 for p in (result, out))
+        assert metrics.iou(one, other) > 0.93, number
+
+
+def test_a_painted_region_stays_on_its_thing(truth: tuple[Path, HeroPlacement], job: Job) -> None:
+    folder, _ = truth
+    ids = [images.read_picture(folder / "ids" / f"{n:04d}.png")[..., 0] for n in range(FRAMES)]
+    crates = make_scene().object_id("crates")
+    shown = FRAMES - 1  # earlier the plant hides a part of them
+    images.write_mask(folder / "crates.png", (ids[shown] == crates).astype(np.float32))
+    request = request_for(truth)
+    asked = PropagateMasksRequest(
+        request.clip, frame=shown, mask=str(folder / "crates.png"), scene=request.scene, seed=SEED
+    )
+    out, _ = job.run(asked, "region")
+    overlap = [
+        metrics.iou(images.read_mask(out / "masks" / f"{n:04d}.png") > 0.5, ids[n] == crates) for n in range(FRAMES)
+    ]
+    assert overlap[shown] == 1
+    assert min(overlap[2:]) > 0.85  # before, it is seen in pieces between leaves
+
+
+def test_regions_that_cannot_be_followed_are_refused_by_field(truth: tuple[Path, HeroPlacement], job: Job) -> None:
+    request = request_for(truth)
+    images.write_mask(truth[0] / "black.png", np.zeros((WH[1], WH[0]), np.float32))
+    for field, changes in (
+        ("region", {}),
+        ("region", {"box": (0, 0, 9, 9), "mask": "x.png"}),
+        ("box", {"box": (9, 0, 9, 9)}),
+        ("box", {"box": (0, 0, 999, 9)}),
+        ("frame", {"box": (0, 0, 9, 9), "frame": 99}),
+        ("mask", {"mask": str(truth[0] / "black.png")}),
+        ("placement.at_px", {"placement": replace(request.objects[0], at_px=(400.0, 10.0))}),
+    ):
+        with pytest.raises(InvalidRequest) as error:
+            job.run(PropagateMasksRequest(request.clip, scene=request.scene, **changes), "refused")
+        assert error.value.field == field
 
 
 def test_wishes_that_cannot_be_met_are_refused_by_field(truth: tuple[Path, HeroPlacement], job: Job) -> None:

@@ -63,14 +63,13 @@ def composite_frames(
     # A frame's layers are asked for by its own picture and by the masks of its neighbours.
     read = lru_cache(maxsize=2 * HALO + 3)(partial(load_layers, folders))
     numbers = _with_halo(sources.clip.numbers, config.frames)
-    masks = zip(
-        _visibility(config, sources, read, numbers), _reception(config, sources, read, numbers), strict=True
-    )
+    visible = visible_objects(config.supports, config.support_of, sources, read, numbers)
+    masks = zip(visible, _reception(config, sources, read, numbers), strict=True)
     done = 0
-    for number, (visible, receiver) in zip(numbers, masks, strict=True):
+    for number, (seen, receiver) in zip(numbers, masks, strict=True):
         if number not in config.frames:
             continue
-        _write_frame(out, config, sources, read, number, visible, receiver)
+        _write_frame(out, config, sources, read, number, seen, receiver)
         done += 1
         report(done, len(config.frames), _preview(out, number, sources.clip))
 
@@ -80,14 +79,17 @@ def _with_halo(numbers: Sequence[int], frames: Sequence[int]) -> list[int]:
     return list(numbers[max(first - HALO, 0) : last + 1 + HALO])
 
 
-def _visibility(
-    config: CompositeConfig, sources: Sources, read: ReadLayers, numbers: Sequence[int]
+def visible_objects(
+    supports: Sequence[Support], support_of: Sequence[int], sources: Sources, read: ReadLayers, numbers: Sequence[int]
 ) -> Iterator[Array]:
-    """Who hides the objects, frame by frame, on the plate's raster. Each object is judged on its own support."""
-    groups = [[i + 1 for i, s in enumerate(config.support_of) if s == index] for index in range(len(config.supports))]
+    """Who hides the objects, frame by frame: (H, W) float32 on the plate's raster, 1 = seen.
+
+    Each object is judged on its own support: ``support_of`` has the index into ``supports`` of object_id 1, 2, ...
+    """
+    groups = [[i + 1 for i, s in enumerate(support_of) if s == index] for index in range(len(supports))]
     judged = [
         _steadied(sources, read, numbers, partial(_object_evidence, sources, support, ids))
-        for support, ids in zip(config.supports, groups, strict=True)
+        for support, ids in zip(supports, groups, strict=True)
     ]
     for number, *visible in zip(numbers, *judged, strict=True):
         layers = read(number) if len(groups) > 1 else None

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from geometry import rigid
 from geometry.reconstruct import solve
 from geometry.reconstruct.errors import ReconstructError
+from geometry.reconstruct.ground import find_ground, world_y_up
 from geometry.reconstruct.solution import CameraSolve
 from geometry.reconstruct.tracks import track_clip, working_wh
 from geometry.reconstruct.triangulate import triangulate
-from geometry.scene import SparsePoints
+from geometry.scene import Plane, SparsePoints
 from geometry.trajectory import CameraPath
 from services.errors import InvalidRequest, Unsolvable
-from services.export.cameras import cameras_of_clip, is_metric
+from services.export.cameras import cameras_of_clip, is_level, is_metric
 from services.media.clip import ClipReader
 from services.pipelines.context import Report
 from services.pipelines.scene_folder import save_cameras
@@ -25,6 +27,7 @@ from services.pipelines.scene_folder import save_cameras
 FILM_BACK_MM = 36.0
 MOST_POINTS = 3000
 FEWEST = 3  # frames that show parallax
+NEARLY_LEVEL = np.deg2rad(3.0)  # a floor by which a given world may be out of true
 MOST_ERROR_PX = 2.0  # of a point that is believed under somebody else's cameras
 
 
@@ -79,10 +82,25 @@ def imported_cameras(*, out: Path, config: ImportConfig, report: Report, clip: C
         raise InvalidRequest("scene.cameras_file", f"cameras for {FEWEST} frames of the clip", len(path))
     cameras = path.scaled(working_wh(clip.hw))
     points = _points(clip, cameras, report)
+    cameras, points, ground = _on_its_ground(cameras, points, level=is_level(file))
     info = {"kind": "imported", "method": Path(file).name, "registered": len(path), "frames": len(clip.numbers),
             "unregistered": sorted(set(clip.numbers) - set(path.frames)), "points": len(points.xyz),
             "reprojection_px": float(np.median(points.error_px)) if len(points.xyz) else None}
-    save_cameras(out, cameras, points, source_wh, None, info, scale_known=is_metric(file))
+    save_cameras(out, cameras, points, source_wh, ground, info, scale_known=is_metric(file))
+
+
+def _on_its_ground(
+    cameras: CameraPath, points: SparsePoints, *, level: bool
+) -> tuple[CameraPath, SparsePoints, Plane | None]:
+    """With the floor that the points show, if any. A world that is not ``level`` is turned until up is +Y."""
+    ground = find_ground(cameras, points.xyz)
+    if not level:
+        upright = world_y_up(ground)
+        cameras, points = cameras.in_world(upright), replace(points, xyz=rigid.transform(upright, points.xyz))
+        ground = find_ground(cameras, points.xyz)
+    plane = ground.plane
+    believed = plane is not None and plane.normal[1] > np.cos(NEARLY_LEVEL)
+    return cameras, points, plane if believed else None
 
 
 def _points(clip: ClipReader, cameras: CameraPath, report: Report) -> SparsePoints:

@@ -25,9 +25,12 @@ from backlot._errors import (
     Unavailable,
     Unsolvable,
 )
-from backlot._events import Event, JobState, JobSummary, ResultFile
+from backlot._events import Anchor, Event, JobState, JobSummary, ResultFile
 from backlot._requests import (
+    AnchorEdit,
+    AnchorsRequest,
     Clip,
+    GuidesRequest,
     ImportSceneRequest,
     InsertedObject,
     InsertRequest,
@@ -35,11 +38,19 @@ from backlot._requests import (
     Lighting,
     Matching,
     MoverClick,
+    PrevisRequest,
+    PrevisShot,
+    PrevisStyle,
+    PropagateMasksRequest,
     ReconstructRequest,
     SceneOptions,
+    StyleRegion,
 )
 
 __all__ = [
+    "Anchor",
+    "AnchorEdit",
+    "AnchorsRequest",
     "AsyncClient",
     "AsyncJob",
     "BacklotError",
@@ -49,6 +60,7 @@ __all__ = [
     "CorruptFile",
     "EmbeddedServer",
     "Event",
+    "GuidesRequest",
     "ImportSceneRequest",
     "InsertRequest",
     "InsertedObject",
@@ -63,11 +75,16 @@ __all__ = [
     "MoverClick",
     "NotFound",
     "PermissionDenied",
+    "PrevisRequest",
+    "PrevisShot",
+    "PrevisStyle",
+    "PropagateMasksRequest",
     "ReconstructRequest",
     "ResourceExhausted",
     "ResultFile",
     "SceneOptions",
     "ServerNotFound",
+    "StyleRegion",
     "Unavailable",
     "Unsolvable",
     "embedded_server",

@@ -17,15 +17,21 @@ from backlot import _uploads
 from backlot._channel import OPTIONS, TIMEOUT_S, Deadline, Retry, Tls, credentials
 from backlot._downloads import Sink
 from backlot._errors import NotFound, from_rpc
-from backlot._events import Event, JobSummary, ResultFile, checked
+from backlot._events import Anchor, Event, JobSummary, ResultFile, checked
 from backlot._requests import (
+    AnchorsRequest,
     Clip,
+    GuidesRequest,
     ImportSceneRequest,
     Input,
     InsertedObject,
     InsertRequest,
     PathLike,
     Places,
+    PrevisRequest,
+    PrevisShot,
+    PrevisStyle,
+    PropagateMasksRequest,
     ReconstructRequest,
     Request,
     as_clip,
@@ -38,6 +44,8 @@ from backlot.v1 import (
     jobs_pb2_grpc,
     media_pb2,
     media_pb2_grpc,
+    previs_pb2,
+    previs_pb2_grpc,
     scene_pb2_grpc,
 )
 
@@ -63,8 +71,18 @@ class AsyncClient:
         self._media = media_pb2_grpc.MediaServiceStub(self._channel)
         self._scenes = scene_pb2_grpc.SceneServiceStub(self._channel)
         self._insertion = insertion_pb2_grpc.InsertionServiceStub(self._channel)
+        self._previs = previs_pb2_grpc.PrevisServiceStub(self._channel)
         self._jobs = jobs_pb2_grpc.JobServiceStub(self._channel)
         self._operations = operations_pb2_grpc.OperationsStub(self._channel)
+        self._starters = {
+            ReconstructRequest: self._scenes.ReconstructScene,
+            ImportSceneRequest: self._scenes.ImportScene,
+            InsertRequest: self._insertion.InsertObject,
+            PropagateMasksRequest: self._insertion.PropagateMasks,
+            GuidesRequest: self._previs.RenderGuides,
+            AnchorsRequest: self._previs.RenderAnchors,
+            PrevisRequest: self._previs.RenderPrevis,
+        }
 
     async def close(self) -> None:
         await self._channel.close()
@@ -89,16 +107,27 @@ class AsyncClient:
         """Puts objects into a clip; ``options`` are the other fields of ``InsertRequest``."""
         return await self.submit(InsertRequest(as_clip(clip), tuple(objects), **options))
 
+    async def propagate_masks(self, clip: Clip | PathLike, **options: Any) -> AsyncJob:
+        """Follows a region; ``options`` are the other fields of ``PropagateMasksRequest``."""
+        return await self.submit(PropagateMasksRequest(as_clip(clip), **options))
+
+    async def render_guides(self, shot: PrevisShot) -> AsyncJob:
+        """Draws what geometry knows of each frame of a blockout."""
+        return await self.submit(GuidesRequest(shot))
+
+    async def render_anchors(self, shot: PrevisShot, style: PrevisStyle, **options: Any) -> AsyncJob:
+        """Paints the anchors of a shot; ``options`` are the other fields of ``AnchorsRequest``."""
+        return await self.submit(AnchorsRequest(shot, style, **options))
+
+    async def render_previs(self, shot: PrevisShot, style: PrevisStyle, **options: Any) -> AsyncJob:
+        """Makes a video of a blockout; ``options`` are the other fields of ``PrevisRequest``."""
+        return await self.submit(PrevisRequest(shot, style, **options))
+
     async def submit(self, request: Request, *, request_id: str = "", on_upload: OnUpload | None = None) -> AsyncJob:
         """Brings the inputs to the server and starts the job. The same ``request_id`` again gives the same job."""
         places = await self._place(request.inputs, on_upload)
         request_id = request_id or uuid.uuid4().hex
-        if isinstance(request, ReconstructRequest):
-            operation = await self._call(self._scenes.ReconstructScene, request.to_proto(places, request_id))
-        elif isinstance(request, ImportSceneRequest):
-            operation = await self._call(self._scenes.ImportScene, request.to_proto(places, request_id))
-        else:
-            operation = await self._call(self._insertion.InsertObject, request.to_proto(places, request_id))
+        operation = await self._call(self._starters[type(request)], request.to_proto(places, request_id))
         return AsyncJob(self, operation.name)
 
     def job(self, name: str) -> AsyncJob:
@@ -195,6 +224,12 @@ class AsyncJob:
                 on_event(event)
             last = event
         return checked(last)
+
+    async def anchors(self) -> tuple[Anchor, ...]:
+        """What a finished job of ``render_anchors`` or ``render_previs`` has painted, by frame."""
+        request = previs_pb2.ListAnchorsRequest(name=self.name)
+        found = await self._client._call(self._client._previs.ListAnchors, request)
+        return tuple(map(Anchor.from_proto, found.anchors))
 
     async def cancel(self) -> None:
         """Asks the job to stop; finished stages are kept. ``watch`` tells when it has."""

@@ -17,15 +17,21 @@ from backlot import _uploads
 from backlot._channel import OPTIONS, TIMEOUT_S, Deadline, Retry, Tls, credentials
 from backlot._downloads import Sink
 from backlot._errors import NotFound, from_rpc
-from backlot._events import Event, JobSummary, ResultFile, checked
+from backlot._events import Anchor, Event, JobSummary, ResultFile, checked
 from backlot._requests import (
+    AnchorsRequest,
     Clip,
+    GuidesRequest,
     ImportSceneRequest,
     Input,
     InsertedObject,
     InsertRequest,
     PathLike,
     Places,
+    PrevisRequest,
+    PrevisShot,
+    PrevisStyle,
+    PropagateMasksRequest,
     ReconstructRequest,
     Request,
     as_clip,
@@ -38,6 +44,8 @@ from backlot.v1 import (
     jobs_pb2_grpc,
     media_pb2,
     media_pb2_grpc,
+    previs_pb2,
+    previs_pb2_grpc,
     scene_pb2_grpc,
 )
 
@@ -67,8 +75,18 @@ class Client:
         self._media = media_pb2_grpc.MediaServiceStub(self._channel)
         self._scenes = scene_pb2_grpc.SceneServiceStub(self._channel)
         self._insertion = insertion_pb2_grpc.InsertionServiceStub(self._channel)
+        self._previs = previs_pb2_grpc.PrevisServiceStub(self._channel)
         self._jobs = jobs_pb2_grpc.JobServiceStub(self._channel)
         self._operations = operations_pb2_grpc.OperationsStub(self._channel)
+        self._starters = {
+            ReconstructRequest: self._scenes.ReconstructScene,
+            ImportSceneRequest: self._scenes.ImportScene,
+            InsertRequest: self._insertion.InsertObject,
+            PropagateMasksRequest: self._insertion.PropagateMasks,
+            GuidesRequest: self._previs.RenderGuides,
+            AnchorsRequest: self._previs.RenderAnchors,
+            PrevisRequest: self._previs.RenderPrevis,
+        }
 
     def close(self) -> None:
         self._channel.close()
@@ -93,16 +111,27 @@ class Client:
         """Puts objects into a clip; ``options`` are the other fields of ``InsertRequest``."""
         return self.submit(InsertRequest(as_clip(clip), tuple(objects), **options))
 
+    def propagate_masks(self, clip: Clip | PathLike, **options: Any) -> Job:
+        """Follows a region; ``options`` are the other fields of ``PropagateMasksRequest``."""
+        return self.submit(PropagateMasksRequest(as_clip(clip), **options))
+
+    def render_guides(self, shot: PrevisShot) -> Job:
+        """Draws what geometry knows of each frame of a blockout."""
+        return self.submit(GuidesRequest(shot))
+
+    def render_anchors(self, shot: PrevisShot, style: PrevisStyle, **options: Any) -> Job:
+        """Paints the anchors of a shot; ``options`` are the other fields of ``AnchorsRequest``."""
+        return self.submit(AnchorsRequest(shot, style, **options))
+
+    def render_previs(self, shot: PrevisShot, style: PrevisStyle, **options: Any) -> Job:
+        """Makes a video of a blockout; ``options`` are the other fields of ``PrevisRequest``."""
+        return self.submit(PrevisRequest(shot, style, **options))
+
     def submit(self, request: Request, *, request_id: str = "", on_upload: OnUpload | None = None) -> Job:
         """Brings the inputs to the server and starts the job. The same ``request_id`` again gives the same job."""
         places = self._place(request.inputs, on_upload)
         request_id = request_id or uuid.uuid4().hex
-        if isinstance(request, ReconstructRequest):
-            operation = self._call(self._scenes.ReconstructScene, request.to_proto(places, request_id))
-        elif isinstance(request, ImportSceneRequest):
-            operation = self._call(self._scenes.ImportScene, request.to_proto(places, request_id))
-        else:
-            operation = self._call(self._insertion.InsertObject, request.to_proto(places, request_id))
+        operation = self._call(self._starters[type(request)], request.to_proto(places, request_id))
         return Job(self, operation.name)
 
     def job(self, name: str) -> Job:
@@ -196,6 +225,12 @@ class Job:
                 on_event(event)
             last = event
         return checked(last)
+
+    def anchors(self) -> tuple[Anchor, ...]:
+        """What a finished job of ``render_anchors`` or ``render_previs`` has painted, by frame."""
+        request = previs_pb2.ListAnchorsRequest(name=self.name)
+        found = self._client._call(self._client._previs.ListAnchors, request)
+        return tuple(map(Anchor.from_proto, found.anchors))
 
     def cancel(self) -> None:
         """Asks the job to stop; finished stages are kept. ``watch`` tells when it has."""

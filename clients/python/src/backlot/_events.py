@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from backlot._errors import BacklotError, InternalError, from_status
-from backlot.v1 import jobs_pb2
+from backlot.v1 import jobs_pb2, previs_pb2
 
 
 class JobState(Enum):
@@ -131,6 +131,21 @@ class JobSummary:
             "created": self.created.isoformat(),
             "error": error_as_json(self.error) if self.error else None,
         }
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """An anchor that a job has made; ``path`` lies below its output folder."""
+
+    frame: int
+    path: str
+    source: str  # painted or given
+    redo: int
+
+    @classmethod
+    def from_proto(cls, anchor: previs_pb2.Anchor) -> Anchor:
+        source = previs_pb2.AnchorSource.Name(anchor.source).removeprefix("ANCHOR_SOURCE_").lower()
+        return cls(anchor.frame, anchor.relative_path, source, anchor.redo)
 
 
 def _state(number: int) -> JobState:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from backlot.v1 import common_pb2, insertion_pb2, scene_pb2
+from backlot.v1 import common_pb2, insertion_pb2, previs_pb2, scene_pb2
 
 
 class InputKind(Enum):
@@ -284,7 +284,234 @@ class InsertRequest:
         )
 
 
-Request = ReconstructRequest | ImportSceneRequest | InsertRequest
+@dataclass(frozen=True)
+class PropagateMasksRequest:
+    """Exactly one of ``placement``, ``box`` (x0, y0, x1, y1 px) and ``mask`` (a painted picture) is given."""
+
+    clip: Clip
+    frame: int | None = None  # the one that shows box or mask; None = the first
+    placement: InsertedObject | None = None
+    box: tuple[float, float, float, float] | None = None
+    mask: str = ""
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    seed: int = 0
+    no_cache: bool = False
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield "clip.path", self.clip.input
+        if self.placement:
+            yield "placement.path", self.placement.input
+        if self.mask:
+            yield "mask", self._painted
+        yield from self.scene.inputs
+
+    @property
+    def _painted(self) -> Input:
+        return Input(self.mask, InputKind.FILE)
+
+    def to_proto(self, places: Places, request_id: str) -> insertion_pb2.PropagateMasksRequest:
+        return insertion_pb2.PropagateMasksRequest(
+            request_id=request_id,
+            clip=self.clip.to_proto(places),
+            frame=self.frame,
+            placement=self.placement.to_proto(places) if self.placement else None,
+            box=common_pb2.PixelBox(**dict(zip(("x0", "y0", "x1", "y1"), self.box, strict=True)))
+            if self.box
+            else None,
+            mask=places.get(self._painted),
+            scene=self.scene.to_proto(places),
+            seed=self.seed,
+            no_cache=self.no_cache,
+        )
+
+
+@dataclass(frozen=True)
+class PrevisShot:
+    """A blockout and its camera: ``camera`` names one in the scene's file, ``cameras_file`` brings others."""
+
+    scene: str
+    camera: str = ""
+    cameras_file: str = ""
+    first_frame: int | None = None
+    last_frame: int | None = None
+    frames: int = 0  # how many from the first on, instead of last_frame; 0 = all
+    width_px: int = 0  # 0 = as the aligned reference or the cameras say
+    height_px: int = 0
+    rate: float = 0.0  # 0 = 24
+    up_axis: str = ""
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield "shot.scene", self._scene
+        if self.cameras_file:
+            yield "shot.cameras_file", self._cameras
+
+    @property
+    def _scene(self) -> Input:
+        return Input(self.scene, InputKind.MESH)
+
+    @property
+    def _cameras(self) -> Input:
+        return Input(self.cameras_file, InputKind.CAMERAS)
+
+    def to_proto(self, places: Places) -> previs_pb2.PrevisShot:
+        return previs_pb2.PrevisShot(
+            scene=places[self._scene],
+            camera=self.camera,
+            cameras_file=places.get(self._cameras),
+            first_frame=self.first_frame,
+            last_frame=self.last_frame,
+            frames=self.frames,
+            width_px=self.width_px,
+            height_px=self.height_px,
+            rate=self.rate,
+            up_axis=self.up_axis,
+        )
+
+
+@dataclass(frozen=True)
+class StyleRegion:
+    """``object`` takes its look from ``box`` (x0, y0, x1, y1), in pixels of the reference."""
+
+    object: str
+    box: tuple[float, float, float, float]
+
+    def to_proto(self) -> previs_pb2.StyleRegion:
+        x0, y0, x1, y1 = self.box
+        return previs_pb2.StyleRegion(object=self.object, box=common_pb2.PixelBox(x0=x0, y0=y0, x1=x1, y1=y1))
+
+
+@dataclass(frozen=True)
+class PrevisStyle:
+    """``aligned_frame``: the frame that the reference is painted over, if it is."""
+
+    reference: str
+    aligned_frame: int | None = None
+    regions: tuple[StyleRegion, ...] = ()
+    prompt: str = ""
+    adapter: str = ""
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield "style.reference", self._reference
+        if self.adapter:
+            yield "style.adapter", self._adapter
+
+    @property
+    def _reference(self) -> Input:
+        return Input(self.reference, InputKind.FILE)
+
+    @property
+    def _adapter(self) -> Input:
+        return Input(self.adapter, InputKind.FOLDER)
+
+    def to_proto(self, places: Places) -> previs_pb2.PrevisStyle:
+        return previs_pb2.PrevisStyle(
+            reference=places[self._reference],
+            aligned_frame=self.aligned_frame,
+            regions=[region.to_proto() for region in self.regions],
+            prompt=self.prompt,
+            adapter=places.get(self._adapter),
+        )
+
+
+@dataclass(frozen=True)
+class AnchorEdit:
+    """What is done to the anchor of one frame: ``picture`` stands there, or it is painted a ``redo``-th time more."""
+
+    frame: int
+    picture: str = ""
+    redo: int = 0
+
+    @property
+    def input(self) -> Input:
+        return Input(self.picture, InputKind.FILE)
+
+    def to_proto(self, places: Places) -> previs_pb2.AnchorEdit:
+        return previs_pb2.AnchorEdit(frame=self.frame, picture=places.get(self.input), redo=self.redo)
+
+
+@dataclass(frozen=True)
+class GuidesRequest:
+    shot: PrevisShot
+    no_cache: bool = False
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield from self.shot.inputs
+
+    def to_proto(self, places: Places, request_id: str) -> previs_pb2.RenderGuidesRequest:
+        return previs_pb2.RenderGuidesRequest(
+            request_id=request_id, shot=self.shot.to_proto(places), no_cache=self.no_cache
+        )
+
+
+@dataclass(frozen=True)
+class AnchorsRequest:
+    shot: PrevisShot
+    style: PrevisStyle
+    anchors: tuple[AnchorEdit, ...] = ()
+    anchors_backend: str = ""
+    seed: int = 0
+    no_cache: bool = False
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield from self.shot.inputs
+        yield from self.style.inputs
+        for index, edit in enumerate(self.anchors):
+            if edit.picture:
+                yield f"anchors[{index}].picture", edit.input
+
+    def to_proto(self, places: Places, request_id: str) -> previs_pb2.RenderAnchorsRequest:
+        return previs_pb2.RenderAnchorsRequest(
+            request_id=request_id,
+            shot=self.shot.to_proto(places),
+            style=self.style.to_proto(places),
+            anchors=[edit.to_proto(places) for edit in self.anchors],
+            anchors_backend=self.anchors_backend,
+            seed=self.seed,
+            no_cache=self.no_cache,
+        )
+
+
+@dataclass(frozen=True)
+class PrevisRequest:
+    shot: PrevisShot
+    style: PrevisStyle
+    anchors: tuple[AnchorEdit, ...] = ()
+    anchors_backend: str = ""
+    seed: int = 0
+    inbetween_backend: str = ""
+    no_cache: bool = False
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield from AnchorsRequest(self.shot, self.style, self.anchors).inputs
+
+    def to_proto(self, places: Places, request_id: str) -> previs_pb2.RenderPrevisRequest:
+        return previs_pb2.RenderPrevisRequest(
+            request_id=request_id,
+            shot=self.shot.to_proto(places),
+            style=self.style.to_proto(places),
+            anchors=[edit.to_proto(places) for edit in self.anchors],
+            anchors_backend=self.anchors_backend,
+            seed=self.seed,
+            inbetween_backend=self.inbetween_backend,
+            no_cache=self.no_cache,
+        )
+
+
+Request = (
+    ReconstructRequest
+    | ImportSceneRequest
+    | InsertRequest
+    | PropagateMasksRequest
+    | GuidesRequest
+    | AnchorsRequest
+    | PrevisRequest
+)
 
 
 def as_clip(clip: Clip | PathLike) -> Clip:

@@ -8,27 +8,38 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from backlot._requests import (
+    AnchorEdit,
+    AnchorsRequest,
     Clip,
+    GuidesRequest,
     InsertedObject,
     InsertRequest,
     KnownDistance,
     Lighting,
     Matching,
     MoverClick,
+    PrevisRequest,
+    PrevisShot,
+    PrevisStyle,
+    PropagateMasksRequest,
     ReconstructRequest,
     SceneOptions,
+    StyleRegion,
 )
 
 # Programs of the application that read their arguments themselves.
 PASSED_ON = {"doctor": "what is installed and ready here", "gc": "free space in the content store"}
+CAMERA_SUFFIXES = (".json", ".chan", ".usd", ".usda", ".usdc", ".usdz", ".gltf", ".glb")
+COLMAP_NAMES = ("cameras.txt", "cameras.bin", "sparse")  # in a folder of cameras
 OBJECT_AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
 # Flags whose value may start with a minus sign and is no plain number, which argparse takes for a flag.
-_SIGNED = ("--object-up", "--at", "--known-distance")
+_SIGNED = ("--object-up", "--at", "--known-distance", "--up-axis")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -37,7 +48,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         return argparse.Namespace(command=argv[0], rest=list(argv[1:]))
     parser = _parser()
     arguments = parser.parse_args(_join_signed(argv))
-    build = {"reconstruct": _reconstruct_request, "insert": _insert_request}.get(arguments.command)
+    build = _BUILDERS.get(arguments.command)
     if build:
         try:
             arguments.request = build(arguments)
@@ -130,6 +141,14 @@ def _distance(text: str) -> KnownDistance:
     return distance
 
 
+def _box(text: str) -> tuple[float, float, float, float]:
+    what = "X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1"
+    x0, y0, x1, y1 = _numbers(text, 4, what)
+    if not (x0 < x1 and y0 < y1):
+        raise _expected(what, text)
+    return x0, y0, x1, y1
+
+
 def _horizon(text: str) -> str:
     what = "X0,Y0,X1,Y1: two different points"
     x0, y0, x1, y1 = _numbers(text, 4, what)
@@ -155,6 +174,38 @@ def _numbers(text: str, count: int, what: str) -> list[float]:
         return [_number(word) for word in words]
     except argparse.ArgumentTypeError:
         raise _expected(what, text) from None
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not match:
+        raise _expected("WxH in pixels", text)
+    return int(match[1]), int(match[2])
+
+
+def _region(text: str) -> StyleRegion:
+    name, _, box = text.rpartition("=")
+    if not name:
+        raise _expected("NAME=X0,Y0,X1,Y1", text)
+    return StyleRegion(name, _box(box))
+
+
+def _anchor(text: str) -> AnchorEdit:
+    frame, given, picture = text.partition("=")
+    if bool(given) != bool(picture):
+        raise _expected("FRAME or FRAME=IMG", text)
+    return AnchorEdit(_frame(frame, "FRAME or FRAME=IMG", text), picture)
+
+
+def _redo(text: str) -> AnchorEdit:
+    frame, _, count = text.partition("=")
+    return AnchorEdit(_frame(frame, "FRAME or FRAME=N", text), redo=_frame(count or "1", "FRAME or FRAME=N", text))
+
+
+def _frame(text: str, what: str, whole: str) -> int:
+    if not re.fullmatch(r"\d+", text):
+        raise _expected(what, whole)
+    return int(text)
 
 
 def _axis(text: str) -> str:
@@ -195,6 +246,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_reconstruct(commands)
     _add_insert(commands)
+    _add_masks(commands)
+    _add_previs(commands)
     _add_serve(commands)
     _add_job_commands(commands)
     for name, help_text in PASSED_ON.items():
@@ -217,12 +270,67 @@ def _add_insert(commands: Any) -> None:
     _add_object(parser.add_argument_group("each object (--object and what follows it may repeat)"))
     _add_look(parser.add_argument_group("light and look"))
     scene = parser.add_argument_group("scene")
-    solve = scene.add_mutually_exclusive_group()
-    solve.add_argument("--cameras", metavar="FILE", default="", help="an imported solve, cameras.json")
-    solve.add_argument("--scene", metavar="DIR", default="", help="output folder of an earlier reconstruct")
+    _add_scene_source(scene)
     scene.add_argument("--holdout", metavar="MASKS", default="", help="roto masks: white hides the objects")
     _add_scene_knowledge(scene)
     _add_common(parser)
+
+
+def _add_masks(commands: Any) -> None:
+    parser = commands.add_parser("masks", help="follow a region, or where an object would be seen, through a clip")
+    parser.set_defaults(objects=None)
+    _add_clip(parser)
+    region = parser.add_argument_group("a region, or an object: one of --box, --mask and --object")
+    region.add_argument("--box", metavar="X0,Y0,X1,Y1", type=_box, help="what it encloses, in pixels")
+    region.add_argument("--mask", metavar="FILE", default="", help="a painted picture: white is inside")
+    region.add_argument(
+        "--shown-in", metavar="N", dest="shown", type=_whole, help="the frame of --box or --mask; default: the first"
+    )
+    _add_object(parser.add_argument_group("an object"))
+    scene = parser.add_argument_group("scene")
+    _add_scene_source(scene)
+    _add_scene_knowledge(scene)
+    _add_common(parser)
+
+
+def _add_previs(commands: Any) -> None:
+    parser = commands.add_parser("previs", help="make a video of a blockout scene in the look of a picture")
+    parser.add_argument("scene", metavar="SCENE", help="the blockout: glTF, GLB, USD, OBJ or PLY")
+    shot = parser.add_argument_group("the shot")
+    shot.add_argument("--camera", metavar="CAM", default="", help="name of a camera in the scene, or a file")
+    shot.add_argument("--frames", metavar="N", type=_whole, default=0, help="how many, instead of --range")
+    shot.add_argument("--size", metavar="WxH", type=_size, default=(0, 0), help="of the pictures")
+    shot.add_argument("--rate", metavar="FPS", type=_positive, default=0.0, help="frames per second; default: 24")
+    shot.add_argument("--up-axis", metavar="AXIS", type=_axis, help="of an OBJ or PLY; default: +y")
+    look = parser.add_argument_group("the look")
+    look.add_argument("--reference", metavar="IMG", default="", help="one picture")
+    look.add_argument("--aligned-frame", metavar="K", type=_whole, help="the frame that the picture is painted over")
+    look.add_argument(
+        "--region", metavar="NAME=X0,Y0,X1,Y1", dest="regions", type=_region, action="append", default=[],
+        help="an object takes its look from this part of the picture; may repeat",
+    )
+    look.add_argument("--prompt", metavar="TEXT", default="", help="for painters that read text")
+    look.add_argument("--style-adapter", metavar="DIR", default="", help="a style trained on the picture")
+    anchors = parser.add_argument_group("anchors: the frames that all others are made from")
+    anchors.add_argument(
+        "--anchor", metavar="FRAME[=IMG]", dest="anchors", type=_anchor, action="append", default=[],
+        help="there is one at this frame, and this is its picture (locks or replaces it); may repeat",
+    )
+    anchors.add_argument(
+        "--redo", metavar="FRAME[=N]", dest="anchors", type=_redo, action="append", help="another attempt; may repeat"
+    )
+    anchors.add_argument("--anchors-backend", metavar="NAME", default="", help="embedded, or a checkpoint's name")
+    anchors.add_argument("--inbetween-backend", metavar="NAME", default="", help="embedded, or a checkpoint's name")
+    until = parser.add_mutually_exclusive_group()
+    until.add_argument("--guides-only", action="store_true", help="what geometry knows; needs no --reference")
+    until.add_argument("--anchors-only", action="store_true", help="stop after the anchors")
+    _add_common(parser)
+
+
+def _add_scene_source(scene: Any) -> None:
+    solve = scene.add_mutually_exclusive_group()
+    solve.add_argument("--cameras", metavar="FILE", default="", help="an imported solve, cameras.json")
+    solve.add_argument("--scene", metavar="DIR", default="", help="output folder of an earlier reconstruct")
 
 
 def _add_clip(parser: Any) -> None:
@@ -341,6 +449,16 @@ def _reconstruct_request(arguments: argparse.Namespace) -> ReconstructRequest:
     )
 
 
+def _masks_request(arguments: argparse.Namespace) -> PropagateMasksRequest:
+    objects = [_inserted(fields) for fields in arguments.objects or []]
+    if len(objects) + bool(arguments.box) + bool(arguments.mask) != 1:
+        raise argparse.ArgumentTypeError("masks: expected exactly one of --box, --mask and --object")
+    return PropagateMasksRequest(
+        clip=_clip(arguments), frame=arguments.shown, placement=objects[0] if objects else None, box=arguments.box,
+        mask=arguments.mask, scene=_scene(arguments), seed=arguments.seed, no_cache=arguments.no_cache,
+    )
+
+
 def _insert_request(arguments: argparse.Namespace) -> InsertRequest:
     if not arguments.objects:
         raise argparse.ArgumentTypeError("--object: expected at least one, got none")
@@ -373,3 +491,45 @@ def _inserted(fields: dict[str, Any]) -> InsertedObject:
             f"for {fields['path']!r}, got {' and '.join(given) or 'none'}"
         )
     return InsertedObject(**fields)
+
+
+def _previs_request(arguments: argparse.Namespace) -> GuidesRequest | AnchorsRequest | PrevisRequest:
+    shot = _previs_shot(arguments)
+    if arguments.guides_only:
+        return GuidesRequest(shot, no_cache=arguments.no_cache)
+    if not arguments.reference:
+        raise argparse.ArgumentTypeError("--reference: expected a picture, got nothing")
+    style = PrevisStyle(
+        arguments.reference, arguments.aligned_frame, tuple(arguments.regions), arguments.prompt,
+        arguments.style_adapter,
+    )
+    painting: dict[str, Any] = {
+        "anchors": tuple(arguments.anchors), "anchors_backend": arguments.anchors_backend, "seed": arguments.seed,
+        "no_cache": arguments.no_cache,
+    }
+    if arguments.anchors_only:
+        return AnchorsRequest(shot, style, **painting)
+    return PrevisRequest(shot, style, inbetween_backend=arguments.inbetween_backend, **painting)
+
+
+def _previs_shot(arguments: argparse.Namespace) -> PrevisShot:
+    if arguments.frames and arguments.range:
+        raise argparse.ArgumentTypeError("--frames: expected nothing beside --range, got both")
+    first, last = arguments.range or (None, None)
+    camera = arguments.camera
+    is_file = camera.lower().endswith(CAMERA_SUFFIXES) or any(
+        os.path.exists(os.path.join(camera, name)) for name in COLMAP_NAMES
+    )
+    return PrevisShot(
+        arguments.scene, camera="" if is_file else camera, cameras_file=camera if is_file else "",
+        first_frame=first, last_frame=last, frames=arguments.frames, width_px=arguments.size[0],
+        height_px=arguments.size[1], rate=arguments.rate, up_axis=arguments.up_axis or "",
+    )
+
+
+_BUILDERS: dict[str, Callable[[argparse.Namespace], Any]] = {
+    "reconstruct": _reconstruct_request,
+    "insert": _insert_request,
+    "masks": _masks_request,
+    "previs": _previs_request,
+}

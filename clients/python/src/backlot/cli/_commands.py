@@ -17,11 +17,11 @@ from backlot.cli._inputs import check_inputs, check_output
 
 CANCEL_S = 15.0  # how long Ctrl-C waits for the running step, so that finished work is kept
 # What a person wants to look at first, in this order; commands leave different ones.
-HIGHLIGHTS = ("contact_sheet.png", "composite.mp4", "preview.mp4")
+HIGHLIGHTS = ("contact_sheet.png", "composite.mp4", "video.mp4", "preview.mp4")
 
 
 def run_job(arguments: argparse.Namespace) -> int:
-    """``reconstruct`` and ``insert``."""
+    """A command that starts a job and waits for its files."""
     check_inputs(arguments.request)
     check_output(arguments.out)
     with _connection(arguments) as client, display_for(arguments.json) as display:
@@ -131,6 +131,8 @@ def cancel(arguments: argparse.Namespace) -> int:
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "reconstruct": run_job,
     "insert": run_job,
+    "masks": run_job,
+    "previs": run_job,
     "serve": serve,
     "jobs": list_jobs,
     "watch": watch,

@@ -42,36 +42,26 @@ class InsertResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[_jobs_pb2.JobResult, _Mapping]] = ...) -> None: ...
 
 class PropagateMasksRequest(_message.Message):
-    __slots__ = ("request_id", "clip", "frame", "placement", "box", "mask", "seed", "no_cache")
+    __slots__ = ("request_id", "clip", "frame", "placement", "box", "mask", "scene", "seed", "no_cache")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     MASK_FIELD_NUMBER: _ClassVar[int]
+    SCENE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     clip: _common_pb2.Clip
     frame: int
     placement: _common_pb2.InsertedObject
-    box: PixelBox
+    box: _common_pb2.PixelBox
     mask: _common_pb2.MediaPath
+    scene: _common_pb2.SceneOptions
     seed: int
     no_cache: bool
-    def __init__(self, request_id: _Optional[str] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., frame: _Optional[int] = ..., placement: _Optional[_Union[_common_pb2.InsertedObject, _Mapping]] = ..., box: _Optional[_Union[PixelBox, _Mapping]] = ..., mask: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ...) -> None: ...
-
-class PixelBox(_message.Message):
-    __slots__ = ("x0", "y0", "x1", "y1")
-    X0_FIELD_NUMBER: _ClassVar[int]
-    Y0_FIELD_NUMBER: _ClassVar[int]
-    X1_FIELD_NUMBER: _ClassVar[int]
-    Y1_FIELD_NUMBER: _ClassVar[int]
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    def __init__(self, x0: _Optional[float] = ..., y0: _Optional[float] = ..., x1: _Optional[float] = ..., y1: _Optional[float] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., frame: _Optional[int] = ..., placement: _Optional[_Union[_common_pb2.InsertedObject, _Mapping]] = ..., box: _Optional[_Union[_common_pb2.PixelBox, _Mapping]] = ..., mask: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., scene: _Optional[_Union[_common_pb2.SceneOptions, _Mapping]] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ...) -> None: ...
 
 class PropagateMasksResponse(_message.Message):
     __slots__ = ("result",)

@@ -1,0 +1,172 @@
+"""Which part of a style picture a surface shall look like.
+
+The picture is cut into connected regions of like colour, texture and place (k-means). Surfaces and regions are then
+matched where that costs least in all: by place and share of the picture, by the colours that are known already of a
+surface, and a region costs more each time it is used again. The background looks for what is smooth, bright and high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+Array = np.ndarray
+CLOSED_PX = 23
+PLACE = 4  # features before this one are a look
+SAME_LOOK = 0.07
+WORKING_PX = 192  # the longer side
+CLUSTERS, ROUNDS = 9, 12
+SMALLEST_SHARE = 0.012
+REUSE = 0.25
+ALIKE, ALIKE_ROUGHNESS = 0.25, 0.06
+DOWN, ACROSS, SHARE, COLOUR = 1.6, 0.5, 0.22, 2.0  # weights of differences
+
+
+@dataclass(frozen=True)
+class Look:
+    """``centre`` (x, y) and ``share`` of a picture's area in [0, 1]; ``colour`` (3,) Lab / 100, None = not known;
+    ``roughness``: deviation of Lab / 100 within a few pixels."""
+
+    centre: tuple[float, float]
+    share: float
+    colour: Array | None
+    roughness: float = 0.0
+
+
+def segmented(picture: Array) -> Array:
+    """(H, W) int32 of (H, W, 3) uint8: regions from 1, 0 = scraps that belong to none. At least one region."""
+    h, w = picture.shape[:2]
+    scale = min(WORKING_PX / max(h, w), 1.0)
+    small_wh = (max(round(w * scale), 1), max(round(h * scale), 1))
+    small = cv2.resize(picture, small_wh, interpolation=cv2.INTER_AREA)
+    cluster = cv2.medianBlur(_clustered(_features(small)).astype(np.uint8), 5)
+    regions, count = np.zeros(cluster.shape, np.int32), 0
+    for k in range(CLUSTERS):
+        parts, labels, stats, _ = cv2.connectedComponentsWithStats((cluster == k).astype(np.uint8), connectivity=4)
+        for part in range(1, parts):
+            if stats[part, cv2.CC_STAT_AREA] >= SMALLEST_SHARE * cluster.size:
+                count += 1
+                regions[labels == part] = count
+    if count == 0:
+        regions[:] = 1
+    regions = _with_scraps(regions)
+    return cv2.resize(regions.astype(np.float32), (w, h), interpolation=cv2.INTER_NEAREST).astype(np.int32)
+
+
+def _with_scraps(regions: Array) -> Array:
+    """Small scraps inside a region, like clouds in the sky, become part of it."""
+    closed = regions.copy()
+    box = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (CLOSED_PX, CLOSED_PX))
+    for region in range(int(regions.max()), 0, -1):
+        whole = cv2.morphologyEx((regions == region).astype(np.uint8), cv2.MORPH_CLOSE, box)
+        closed[(whole > 0) & (regions == 0)] = region
+    return closed
+
+
+def looks(picture: Array, regions: Array) -> dict[int, Look]:
+    """The look of each region of ``picture``."""
+    lab = _lab(picture)
+    mean = cv2.blur(lab, (7, 7))
+    rough = np.sqrt(np.maximum(cv2.blur(lab * lab, (7, 7)) - mean * mean, 0)).sum(-1)
+    found = {}
+    for region in np.unique(regions[regions > 0]):
+        inside = regions == region
+        colour, roughness = lab[inside].mean(0), float(rough[inside].mean())
+        found[int(region)] = Look(centre_of(inside), float(inside.mean()), colour, roughness)
+    return found
+
+
+def centre_of(mask: Array) -> tuple[float, float]:
+    """(x, y) in [0, 1]."""
+    rows, columns = np.nonzero(mask)
+    return (float(columns.mean()) + 0.5) / mask.shape[1], (float(rows.mean()) + 0.5) / mask.shape[0]
+
+
+def colour_of(picture: Array, mask: Array) -> Array:
+    """(3,) mean Lab / 100."""
+    return _lab(picture)[mask].mean(0)
+
+
+def assigned(
+    surfaces: Mapping[int, Look], background: Sequence[int], regions: Mapping[int, Look]
+) -> dict[int, tuple[int, ...]]:
+    """Surface -> regions. Those in ``background`` choose first, and what they take no other surface gets."""
+    left = dict(regions)
+    chosen: dict[int, tuple[int, ...]] = {}
+    for label in background:
+        best = min(regions, key=lambda r: _background_cost(surfaces[label], regions[r]))
+        chosen[label] = tuple(r for r in regions if _goes_on(regions[best], regions[r]))
+        left = {r: look for r, look in left.items() if r not in chosen[label]} or left
+    labels = [label for label in surfaces if label not in background]
+    if labels:
+        names = list(left)
+        uses = -(-len(labels) // len(names)) + 1
+        cost = np.array([[_cost(surfaces[label], left[r]) for r in names] for label in labels])
+        again = np.concatenate([cost + REUSE * use for use in range(uses)], 1)
+        rows, columns = linear_sum_assignment(again)
+        chosen |= {labels[row]: (names[column % len(names)],) for row, column in zip(rows, columns, strict=True)}
+    return chosen
+
+
+def _cost(surface: Look, region: Look) -> float:
+    place = DOWN * abs(surface.centre[1] - region.centre[1]) + ACROSS * abs(surface.centre[0] - region.centre[0])
+    return place + SHARE * abs(np.log(surface.share / region.share)) + _colour_cost(surface, region)
+
+
+def _background_cost(surface: Look, region: Look) -> float:
+    brightness = 0.0 if region.colour is None else float(region.colour[0])
+    return 4 * region.roughness + 1.5 * region.centre[1] - brightness - region.share + _colour_cost(surface, region)
+
+
+def _goes_on(background: Look, other: Look) -> bool:
+    """Whether a region is more of the same background: as smooth, and not far in colour."""
+    if background.colour is None or other.colour is None:
+        return False
+    gap = float(np.linalg.norm((background.colour - other.colour) * (0.4, 1, 1)))  # skies differ in brightness
+    return gap < ALIKE and other.roughness < background.roughness + ALIKE_ROUGHNESS
+
+
+def _colour_cost(surface: Look, region: Look) -> float:
+    if surface.colour is None or region.colour is None:
+        return 0.0
+    return COLOUR * float(np.linalg.norm(surface.colour - region.colour))
+
+
+def _lab(picture: Array) -> Array:
+    return cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
+
+
+def _features(picture: Array) -> Array:
+    """(N, 6): smoothed colour, roughness and place, in units of about one region."""
+    h, w = picture.shape[:2]
+    lab = _lab(picture)
+    mean = cv2.blur(lab, (5, 5))
+    rough = cv2.blur(np.sqrt(np.maximum(cv2.blur(lab * lab, (5, 5)) - mean * mean, 0)).sum(-1), (9, 9))
+    y, x = np.indices((h, w))
+    place = np.stack([0.35 * x / max(w, h), 0.6 * y / max(w, h)], -1)
+    return np.concatenate([mean * (1.0, 1.6, 1.6), 1.5 * rough[..., None], place], -1).reshape(h, w, 6)
+
+
+def _clustered(features: Array) -> Array:
+    """(H, W) k-means; each first centre is what lies farthest from those before. Sums in one fixed order."""
+    h, w, _ = features.shape
+    points = features.reshape(h * w, -1)
+    centres = points.mean(0, keepdims=True)
+    for _ in range(CLUSTERS - 1):
+        centres = np.concatenate([centres, points[[np.argmax(_squared(points, centres).min(1))]]])
+    for _ in range(ROUNDS):
+        owner = np.argmin(_squared(points, centres), 1)
+        count = np.maximum(np.bincount(owner, minlength=CLUSTERS), 1)
+        sums = np.stack([np.bincount(owner, column, CLUSTERS) for column in points.T], 1)
+        centres = np.where((np.bincount(owner, minlength=CLUSTERS) > 0)[:, None], sums / count[:, None], centres)
+    owner = np.argmin(_squared(points, centres), 1)
+    looks_like = _squared(centres[:, :PLACE], centres[:, :PLACE]) < SAME_LOOK**2
+    return np.argmax(looks_like, 1)[owner].reshape(h, w)  # the first cluster that differs in place only
+
+
+def _squared(points: Array, centres: Array) -> Array:
+    return sum((points[:, [k]] - centres[:, k]) ** 2 for k in range(points.shape[1]))

@@ -1,0 +1,128 @@
+"""Pictures carried into other views of a moving scene by exact correspondence, and several merged into one.
+
+What is carried is pure (see ``coverage``): nothing bleeds over a silhouette. How good a pixel is where it comes from
+says a *quality*: 0 = not seen; it falls towards where the other view sees no further, with grazing sight, and with the
+square of the enlargement in the worst direction, which is that of blur. Away from the first of these it is smooth, so
+that merging by it leaves no seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from geometry import rigid, warp_kernels
+from geometry.coverage import Coverage
+from geometry.flow import flow
+from geometry.shapes import expect_shape
+from geometry.sight import Sight
+
+Array = np.ndarray
+LEVELS = 6  # of the picture's pyramid: a footprint of 96 px is filtered whole
+FEATHER = 0.04  # of the picture's height: how far before the end of what a view sees its quality falls
+LEAST_TRUST = 0.02  # what is seen at all is worth more than nothing
+GRAZING_COS = 0.25  # quality falls below this angle
+BANDS = ((2.0, 3), (7.0, 2), (24.0, 1))  # sigma in px of 480 rows, power of the weights of what is finer
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A view and what it looks like: ``texels`` (H, W, 4) float32, pure colours in [0, 255] and how far to trust
+    them."""
+
+    sight: Sight
+    texels: Array
+
+    def __post_init__(self) -> None:
+        expect_shape("texels", self.texels, (*self.sight.face.shape, 4))
+
+    @classmethod
+    def of(cls, sight: Sight, picture: Array) -> Painted:
+        """From an (H, W, 3) uint8 picture. Raises ``ValueError`` for another raster."""
+        coverage = Coverage(sight)
+        return cls(sight, np.dstack([coverage.pure(picture), _trust(coverage)]))
+
+    @cached_property
+    def levels(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Texels and faces of each level of a pyramid."""
+        texels, faces = [self.texels], [self.sight.face]
+        for _ in range(LEVELS - 1):
+            coarser = warp_kernels.halved(texels[-1], faces[-1], self.sight.surface.topology.object_id)
+            texels.append(coarser[0])
+            faces.append(coarser[1])
+        return tuple(texels), tuple(faces)
+
+    def seen_from(self, view: Coverage, wanted: Array | None = None) -> Array:
+        """(H, W, 4) float32: colour of each of ``view``'s pixels here, and its quality in [0, 1]; 0 outside ``wanted``
+        (H, W) bool."""
+        way = flow(view.sight, self.sight)
+        visible = way.visible if wanted is None else way.visible & wanted
+        return warp_kernels.gathered(
+            way.dx_dy, visible, view.sight.face, view.links, *self.levels, self.sight.nearness,
+            self.sight.surface.topology.object_id,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Merged:
+    """``picture`` (H, W, 3) float32, pure, in [0, 255]; ``known`` (H, W) bool: a view that was merged sees it.
+
+    What is not known goes on smoothly from what is, on the same surface; where that says nothing (``near`` (H, W) bool
+    is False) it is 0.
+    """
+
+    picture: Array
+    known: Array
+    near: Array
+
+
+def merged(view: Coverage, layers: Sequence[Array]) -> Merged:
+    """Blend N pictures (H, W, 4) that ``Painted.seen_from`` gave, weighted by their last channel.
+
+    As in a Laplacian pyramid (Burt and Adelson 1983), each band has its own transition: wide for coarse ones, so that
+    there is no seam, narrow for fine ones, so that there are no two half-transparent drawings. Smoothing stops where
+    surfaces end.
+    """
+    stack = np.stack(layers)
+    total = stack[..., 3].sum(0)
+    stack[..., 3] /= np.maximum(total, 1e-30)
+    picture = np.zeros((*total.shape, 3), np.float32)
+    power = BANDS[0][1]
+    finer, near = stack, total > 0
+    for sigma, next_power in BANDS:
+        coarser = np.stack([smoothed(view, layer, sigma) for layer in stack])
+        warp_kernels.add_band(picture, finer, coarser, power)
+        finer, power = coarser, next_power
+    near = warp_kernels.add_band(picture, finer, np.zeros_like(finer), power)
+    return Merged(picture, total > 0, near)
+
+
+def smoothed(view: Coverage, layer: Array, sigma: float) -> Array:
+    """(H, W, 4) float32: the colours of ``layer`` (H, W, 4) where its weight is not 0, and that weight, smoothed along
+    surfaces by ``sigma`` px of a picture of 480 rows; weight 0 where nothing is near."""
+    sigma = max(sigma * layer.shape[0] / 480, 0.5)
+    return warp_kernels.smoothed(layer, view.links, float(np.exp(-np.sqrt(2) / sigma)))
+
+
+def _trust(coverage: Coverage) -> Array:
+    """(H, W, 1) float32 in (0, 1]: low near the end of what is seen, and where sight grazes."""
+    sight = coverage.sight
+    goes_on = warp_kernels.hidden_beside(sight.face, sight.nearness, coverage.links)
+    goes_on = np.pad(goes_on, 1)
+    distance = cv2.distanceTransform(goes_on, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    inside = _smoothstep(distance / (FEATHER * goes_on.shape[0]))
+    gbuffer = sight.gbuffer()
+    to_camera = rigid.inverse(sight.camera_from_world)[:3, 3] - gbuffer.position
+    length = np.linalg.norm(to_camera, axis=-1)
+    cosine = np.abs((gbuffer.normal * to_camera).sum(-1)) / np.maximum(length, 1e-12)
+    facing = np.where(gbuffer.object_id > 0, _smoothstep(cosine / GRAZING_COS), 1)
+    return np.maximum(inside * facing, LEAST_TRUST)[..., None].astype(np.float32)
+
+
+def _smoothstep(x: Array) -> Array:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)

@@ -1,0 +1,160 @@
+"""The whole way with learned backends: tiny random checkpoints of the real classes, named by the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+from examples.film_sets import FilmSet
+from geometry.guides import GuideSource
+from models.inbetween.noise import carried_noise
+from models.runtime import RuntimeSettings
+from services.config import ModelsSettings, PrevisSettings, Settings, load
+from services.errors import InvalidRequest, Unsupported
+from services.media import images
+from services.pipelines import previs
+from services.pipelines.requests import AnchorEdit, PrevisRequest, PrevisShot, PrevisStyle, StyleRegion
+from tests.models import tiny_pipelines
+from tests.pipelines.previs_shots import Studio, coloured, pictures, yard
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*FluxPosEmbed:FutureWarning")  # diffusers' own
+
+PAIRS = {"commercial": ("qwen_controlnet", "wan_vace", (48, 32)), "paper": ("flux_sag", "cogvideox_ggi", (24, 16))}
+COUNT, LONGEST = 8, 5
+
+
+def named(backend: str, root: Path) -> str:
+    """The manifest of a tiny checkpoint: a file, as a configuration may name it."""
+    root.mkdir()
+    checkpoint = tiny_pipelines.save(backend, root, {"steps": 2})
+    parts = "".join(f"  {name}: {{folder: {folder}, licence: none, commercial: true}}\n"
+                    for name, folder in checkpoint.parts.items())  # fmt: skip
+    file = root / f"{backend}.yaml"
+    file.write_text(
+        f"kind: {checkpoint.manifest.kind}\nbackend: {backend}\nlicence: none\ncommercial: true\npipeline: true\n"
+        f"folder: {checkpoint.folder}\nsettings: {dict(checkpoint.manifest.settings)}\n"
+        + (f"parts:\n{parts}" if parts else "")
+    )
+    return str(file)
+
+
+@pytest.fixture(scope="module", params=list(PAIRS))
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Studio, Settings]:
+    anchors, inbetween, wh = PAIRS[request.param]
+    root = tmp_path_factory.mktemp(request.param)
+    names = [named(backend, root / backend) for backend in (anchors, inbetween)]
+    settings = Settings(
+        previs=PrevisSettings(*names, longest_arc=LONGEST), models=ModelsSettings(runtime=RuntimeSettings("cpu"))
+    )
+    return Studio(root, yard(COUNT, wh)), settings
+
+
+def request(studio: Studio, **more: Any) -> PrevisRequest:
+    wh = studio.set.path.cameras[0].wh
+    shot = PrevisShot(studio.scene, width_px=wh[0], height_px=wh[1])
+    return PrevisRequest(shot, PrevisStyle(studio.reference(2), 2, prompt="a red yard"), **more)
+
+
+@pytest.fixture(scope="module")
+def whole(place: tuple[Studio, Settings]) -> tuple[Path, dict[str, Any]]:
+    studio, settings = place
+    return studio.run(previs.run_previs, request(studio), settings)
+
+
+def test_exact_anchors_stand_at_both_ends_of_every_arc(
+    place: tuple[Studio, Settings], whole: tuple[Path, dict[str, Any]]
+) -> None:
+    frames, anchors = pictures(whole[0] / "frames"), pictures(whole[0] / "anchors")
+    assert list(frames) == [f"{frame:04d}.png" for frame in range(COUNT)]
+    assert {name: frames[name] for name in anchors} == anchors
+    numbers = [anchor["frame"] for anchor in whole[1]["anchors"]]
+    assert max(np.diff(numbers)) <= LONGEST - 1
+    np.testing.assert_array_equal(images.read_picture(whole[0] / "anchors" / "0002.png"), coloured(place[0].set, 2))
+
+
+def test_the_same_seed_is_the_same_video_and_another_is_not(
+    place: tuple[Studio, Settings], whole: tuple[Path, dict[str, Any]]
+) -> None:
+    studio, settings = place
+    studio.run(previs.run_previs, request(studio), settings)
+    assert set(studio.ran) == {"report"}
+    other, _ = studio.run(previs.run_previs, request(studio, seed=3), settings)
+    assert "guides" not in studio.ran
+    first, second = pictures(whole[0] / "frames"), pictures(other / "frames")
+    assert first["0002.png"] == second["0002.png"]
+    assert first["0000.png"] != second["0000.png"]
+
+
+def test_redoing_an_anchor_touches_its_arcs(
+    place: tuple[Studio, Settings], whole: tuple[Path, dict[str, Any]]
+) -> None:
+    studio, settings = place
+    again, facts = studio.run(previs.run_previs, request(studio, anchors=(AnchorEdit(0, redo=1),)), settings)
+    assert facts["anchors"][0] == {"frame": 0, "relative_path": "anchors/0000.png", "source": "painted", "redo": 1}
+    old, new = pictures(whole[0] / "frames"), pictures(again / "frames")
+    next_anchor = facts["anchors"][1]["frame"]
+    assert {int(name[:4]) for name in old if old[name] != new[name]} == set(range(next_anchor))
+
+
+def test_what_the_models_cannot_do_is_said_before_anything_is_painted(place: tuple[Studio, Settings]) -> None:
+    studio, settings = place
+    plain = request(studio)
+    with pytest.raises(InvalidRequest, match="style.prompt: expected a prompt, or an adapter"):
+        studio.run(previs.run_previs, replace(plain, style=replace(plain.style, prompt="")), settings)
+    parts = (StyleRegion("shed", (0, 0, 9, 9)),)
+    with pytest.raises(InvalidRequest, match=r"style.regions\[0\].object: expected none"):
+        studio.run(previs.run_previs, replace(plain, style=replace(plain.style, regions=parts)), settings)
+    w, h = studio.set.path.cameras[0].wh
+    odd = replace(plain, shot=replace(plain.shot, width_px=3 * w // 2 + 3, height_px=3 * h // 2 + 2))
+    with pytest.raises(InvalidRequest, match="previs.inbetween_backend: expected a usable checkpoint, got .*expected"):
+        studio.run(previs.run_previs, odd, settings)
+    assert not {"anchors", "guides"} & set(studio.ran)
+
+
+def test_checkpoints_that_cannot_be_used(place: tuple[Studio, Settings], tmp_path: Path) -> None:
+    studio, settings = place
+    empty = replace(settings, previs=PrevisSettings("qwen-image-union", "embedded"),
+                    models=ModelsSettings(folder=str(tmp_path)))  # fmt: skip
+    with pytest.raises(Unsupported, match="previs.anchors_backend: checkpoint qwen-image-union: no model_index"):
+        studio.run(previs.run_previs, request(studio), empty)
+    with pytest.raises(Unsupported, match="flux1-dev-hed.* does not allow commercial work"):
+        studio.run(previs.run_previs, request(studio, anchors_backend="flux1-dev-hed"), settings)
+    wrong = replace(settings.previs, anchors_backend=settings.previs.inbetween_backend)
+    with pytest.raises(InvalidRequest, match="expected one for anchors, got one for inbetween"):
+        studio.run(previs.run_previs, request(studio), replace(settings, previs=wrong))
+
+
+def source_of(film_set: FilmSet) -> GuideSource:
+    return GuideSource(film_set.instances, film_set.path)
+
+
+def test_noise_stays_on_surfaces_and_white() -> None:
+    source = source_of(yard(5, (96, 64)))
+    noise = carried_noise(source, range(5), (4, 32, 48), [3])
+    assert noise is not None
+    assert noise.shape == (5, 4, 32, 48)
+    assert abs(float(noise.mean())) < 0.02
+    assert float(noise.std()) == pytest.approx(1, abs=0.02)
+    way = source.flow(4, 0)
+    seen = way.visible[1::2, 1::2]
+    column, row = (way.target_px[1::2, 1::2] / 2).astype(int)[seen].T
+    assert np.corrcoef(noise[4, :, seen].ravel(), noise[0, :, row, column].ravel())[0, 1] > 0.3
+    assert carried_noise(source, range(5), (0, 64, 96), [3]) is None
+
+
+@pytest.mark.parametrize("name", ["gpu-24gb", "gpu-80gb"])
+def test_configurations_for_gpus_name_checkpoints_for_commercial_work(name: str) -> None:
+    from models.checkpoints import read_manifest
+
+    config = load(name)
+    for kind, manifest in (("anchors", config.previs.anchors_backend), ("inbetween", config.previs.inbetween_backend)):
+        assert read_manifest(manifest, kind).commercial
+    assert not config.models.allow_noncommercial
+    assert config.models.runtime.device == "cuda"
