@@ -69,24 +69,31 @@ def _near(edges: Array) -> Array:
 def warp_error(picture: Array, following: Array, flow: Flow) -> float:
     """Mean absolute difference of a frame and the next one brought back along the exact ``flow`` to it."""
     back = resample(following.astype(np.float32), flow.target_px)
-    seen = cv2.erode(flow.visible.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    visible, box = flow.visible.astype(np.uint8), np.ones((3, 3), np.uint8)
+    seen = cv2.erode(visible, box, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
     return float(np.abs(back - picture)[seen].mean())
 
 
-def inside_objects(ids: Array) -> Array:
-    """(H, W) bool: all eight neighbours show the same object, so that no silhouette cuts the pixel."""
-    shown, box = ids.astype(np.float32), np.ones((3, 3), np.uint8)
-    return (cv2.erode(shown, box) == cv2.dilate(shown, box)) & (ids > 0)
+def inner_ids(sample_ids: Array, hw: tuple[int, int]) -> Array:
+    """(H, W) object ids of pixels that show one object only, as their neighbours do; 0 elsewhere.
+
+    ``sample_ids`` (n H, n W).
+    """
+    per_px = sample_ids.shape[0] // hw[0]
+    blocks = sample_ids.reshape(hw[0], per_px, hw[1], per_px)
+    low, high = (f(f(blocks, axis=3), axis=1).astype(np.float32) for f in (np.min, np.max))
+    box = np.ones((3, 3), np.uint8)
+    low, high = cv2.erode(low, box), cv2.dilate(high, box)
+    return np.where(low == high, low, 0).astype(np.int64)
 
 
-def bled_pixels(picture: Array, ids: Array, colours: Array, known: Sequence[int]) -> int:
-    """Pixels inside the objects ``known`` whose colour (uint8) is nearer to that of another object.
+def bled_pixels(picture: Array, inner: Array, colours: Array, known: Sequence[int]) -> int:
+    """Pixels of ``inner_ids`` among the objects ``known`` whose colour (uint8) is nearer to that of another object.
 
     ``colours`` (K, 3) by object id: of a reference in which every object has one of its own.
     """
     apart = np.abs(picture.astype(np.int16)[:, :, None] - colours.astype(np.int16)).sum(-1)
-    wrong = apart.argmin(-1) != ids
-    return int((wrong & inside_objects(ids) & np.isin(ids, list(known))).sum())
+    return int(((apart.argmin(-1) != inner) & np.isin(inner, list(known))).sum())
 
 
 def palette(count: int) -> Array:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -25,14 +26,18 @@ from benchmarks.process import Run, run
 from examples.film_sets import CAMERA, FilmSet, interior, true_picture, turntable, write_blockout
 from examples.make_demo_clip import raster, show_progress
 from examples.town import town
+from geometry.coverage import SAMPLES_PER_PX, Coverage
 from geometry.guides import GuideSource
 from geometry.render import make_renderer
-from services.config import ModelsSettings
+from geometry.sight import Sight
+from services.artifacts.stages import JobContext
+from services.artifacts.store import Store
+from services.config import ModelsSettings, Settings
 from services.media import images
 from services.pipelines import previs
 from services.pipelines.blockout_shot import open_shot
 from services.pipelines.painters import Backend
-from services.pipelines.requests import PrevisShot
+from services.pipelines.requests import PrevisRequest, PrevisShot, PrevisStyle
 from services.pipelines.stages.paint_anchor import Painter
 from services.pipelines.style_inputs import Look
 
@@ -75,19 +80,21 @@ class Truth:
         return images.read_picture(self.folder / f"{frame:04d}.png")
 
     def render(self, spp: int) -> None:
-        """What is not there yet with these settings."""
+        """Frames that are not there yet with these settings."""
         settings = {"wh": list(self.film_set.path.cameras[0].wh), "frames": len(self.frames), "spp": spp, "seed": SEED}
-        done = self.folder / "settings.json"
-        if done.exists() and json.loads(done.read_text()) == settings:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        renderer = make_renderer()
+        of_these = self.folder / "settings.json"
+        if not of_these.exists() or json.loads(of_these.read_text()) != settings:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            of_these.write_text(json.dumps(settings))
         wanted = sorted({*self.held_out, *(frame for pair in self.pairs for frame in pair)})
-        for count, frame in enumerate(wanted, 1):
+        missing = [frame for frame in wanted if not (self.folder / f"{frame:04d}.png").exists()]
+        renderer = make_renderer() if missing else None
+        for count, frame in enumerate(missing, 1):
+            assert renderer is not None
             picture = true_picture(self.film_set, frame, renderer, spp=spp, seed=SEED)
             images.write_picture(self.folder / f"{frame:04d}.png", picture)
-            show_progress(count, len(wanted))
-        done.write_text(json.dumps(settings))
+            show_progress(count, len(missing))
 
 
 def make(scene: Path, reference: Path, aligned: int, out: Path, wh: tuple[int, int], threads: int | None = None) -> Run:
@@ -187,17 +194,28 @@ def exactness(name: str, folder: Path) -> Exactness:
     source, aligned = GuideSource(film_set.instances, film_set.path), SMALL_FRAMES // 3
     scene = write_blockout(film_set, folder / "blockout.glb")
     colours = pictures.palette(len(film_set.pieces) + 1)
-    ids = {frame: source.guides(frame).gbuffer.object_id for frame in film_set.path.frames}
-    images.write_picture(folder / "colours.png", colours[ids[aligned]])
+    inner = {frame: _inner(source.sight(frame)) for frame in film_set.path.frames}
+    reference = source.sight(aligned)
+    images.write_picture(
+        folder / "colours.png", Coverage(reference).composed(colours[_object_ids(reference, 1)].astype(np.float32))
+    )
     for threads in (1, 2):
         make(scene, folder / "colours.png", aligned, folder / f"threads{threads}", SMALL, threads)
-    made = {frame: images.read_picture(folder / "threads2" / "frames" / f"{frame:04d}.png") for frame in ids}
-    known = np.unique(ids[aligned][ids[aligned] > 0]).tolist()
+    made = {frame: images.read_picture(folder / "threads2" / "frames" / f"{frame:04d}.png") for frame in inner}
+    known = np.unique(inner[aligned][inner[aligned] > 0]).tolist()
     return Exactness(
-        bled_px=sum(pictures.bled_pixels(made[frame], ids[frame], colours, known) for frame in ids),
+        bled_px=sum(pictures.bled_pixels(made[frame], inner[frame], colours, known) for frame in inner),
         same_with_1_and_2_threads=_same(folder / "threads1" / "frames", folder / "threads2" / "frames"),
         same_in_chunks=_chunked(scene, aligned, folder),
     )
+
+
+def _object_ids(sight: Sight, per_px: int) -> Array:
+    return np.append(sight.surface.topology.object_id, 0)[sight.faces(per_px)]
+
+
+def _inner(sight: Sight) -> Array:
+    return pictures.inner_ids(_object_ids(sight, SAMPLES_PER_PX), sight.camera.hw)
 
 
 def _chunked(scene: Path, aligned: int, folder: Path) -> bool:
@@ -213,13 +231,6 @@ def _chunked(scene: Path, aligned: int, folder: Path) -> bool:
 
 def in_process(scene: Path, reference: Path, aligned: int, out: Path, wh: tuple[int, int]) -> None:
     """As ``make`` does, in this process and with its own idea of chunks."""
-    import shutil
-
-    from services.artifacts.stages import JobContext
-    from services.artifacts.store import Store
-    from services.config import Settings
-    from services.pipelines.requests import PrevisRequest, PrevisStyle
-
     store = Store(str(out.parent / "store-chunks"), 2**34)
 
     def keep(message: dict) -> None:

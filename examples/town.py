@@ -55,14 +55,14 @@ def _matt(texture: Array) -> Material:
 @cache
 def _ground() -> dict[str, tuple[Mesh, ...]]:
     slabs = _matt(textures.bricks((2048, 256), 90, (0.62, 0.60, 0.57), (0.44, 0.43, 0.41), 2))
-    grass = _matt(textures.painted((512, 512), (0.36, 0.44, 0.22), 3, 0.16))
-    far, near, out = -70.0, 20.0, 60.0
+    grass = _matt(textures.painted((1024, 1024), (0.36, 0.44, 0.22), 3, 0.16))
+    far, near, plain = -70.0, 20.0, 900.0
 
     def strip(left: float, right: float, y: float, material: Material, name: str) -> Mesh:
         return quad((left, y, near), (right - left, 0, 0), (0, 0, far - near), material, name)
 
     return {
-        "grass": (strip(-out, out, -0.05, grass, "grass"),),
+        "grass": (quad((-plain, -0.05, near), (2 * plain, 0, 0), (0, 0, -plain), grass, "grass"),),
         "road": (strip(-ROAD_HALF, ROAD_HALF, 0.0, _matt(_asphalt((4096, 512), 4)), "road"),),
         "left pavement": (strip(-KERB, -ROAD_HALF, 0.12, slabs, "left pavement"),
                           quad((-ROAD_HALF, 0, near), (0, 0.12, 0), (0, 0, far - near), slabs, "kerb")),

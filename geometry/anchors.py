@@ -20,7 +20,7 @@ from geometry.survey import Survey
 from geometry.warp import Painted, merged
 
 Array = np.ndarray
-CANDIDATES = 96  # of longer shots this many frames, evenly spread, stand for all
+CANDIDATES = 72  # of longer shots this many frames, evenly spread, stand for all
 GOOD = 0.5  # quality that is good enough
 LEAST_GAIN = 0.01  # of all that the shot shows: an anchor that adds less is not worth painting
 
@@ -40,7 +40,7 @@ class Selection:
 
     def worst(self, count: int = 1) -> tuple[int, ...]:
         """The frames of which most is not seen, worst first: where one more anchor would help most."""
-        order = np.lexsort((self.looked_at, self.seen_well, self.seen))
+        order = np.lexsort((np.array(self.looked_at), self.seen_well, self.seen))
         return tuple(self.looked_at[i] for i in order[:count])
 
 

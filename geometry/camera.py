@@ -7,6 +7,7 @@ Pixels: the first pixel's centre is (0.5, 0.5), so ``cx`` and ``cy`` count from 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -105,6 +106,14 @@ def pixel_centres(wh: tuple[int, int]) -> Float[Array, "h w 2"]:
     """(H, W, 2) pixel centres (x, y)."""
     x, y = np.meshgrid(np.arange(wh[0]) + 0.5, np.arange(wh[1]) + 0.5)
     return np.stack([x, y], -1)
+
+
+@lru_cache(maxsize=4)
+def pixel_rays(camera: Camera) -> Float[Array, "h w 3"]:
+    """(H, W, 3) ``rays_from_px`` of all pixel centres, read-only: most shots ask with one lens again and again."""
+    rays = camera.rays_from_px(pixel_centres(camera.wh))
+    rays.flags.writeable = False
+    return rays
 
 
 def resample(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Num
 
-from geometry.camera import Camera, pixel_centres
+from geometry.camera import Camera, pixel_rays
 from geometry.masks import Evidence, depth_evidence, effect_matte, visibility_from_evidence
 from geometry.scene import DepthMap, Plane, RenderLayers
 from geometry.shapes import expect_shape
@@ -92,7 +92,7 @@ def held_out(ratio: Float[Array, "h w 3"], receiver: Num[Array, "h w"]) -> Float
 def plane_depth(plane: Plane, camera: Camera, camera_from_world: Float[Array, "4 4"]) -> Float32[Array, "h w"]:
     """(H, W) float32 z-depth of a plane, 0 where no ray meets it."""
     rotation, translation = camera_from_world[:3, :3], camera_from_world[:3, 3]
-    along = camera.rays_from_px(pixel_centres(camera.wh)) @ (rotation @ plane.normal)
+    along = pixel_rays(camera) @ (rotation @ plane.normal)
     height = plane.distance(-rotation.T @ translation)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = -height / along

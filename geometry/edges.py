@@ -25,6 +25,7 @@ SAMPLES_PER_PX = 2
 SOFT_SCALES = ((0.8, 0.85), (1.8, 0.45), (4.0, 0.18))  # sigma in px of a picture of 480 rows, and weight
 FEWEST_ROWS = 360  # smaller pictures have no finer lines: pixels would show
 SHADING_GAIN = 1.6
+CONTRAST_GAIN = 5.0  # a step of half the range is a full edge at the finest scale
 SCHARR_SUM = 32  # what OpenCV's Scharr kernels make of a slope of 1
 KEY_LIGHT = np.array([0.48, 0.72, 0.50])  # where the light comes from that shading contrast is judged in
 
@@ -74,6 +75,19 @@ def soft_edges(drawn: Lines, gbuffer: GBuffer) -> Array:
         form = _blurred(shade, sigma)
         slopes = cv2.Scharr(form, cv2.CV_32F, 1, 0), cv2.Scharr(form, cv2.CV_32F, 0, 1)
         _take(left, weight, _blurred(drawn.graded, sigma), crest, *slopes, SHADING_GAIN * sigma / SCHARR_SUM)
+    return 1 - left
+
+
+def picture_soft_edges(picture: Array) -> Array:
+    """(H, W) float32 in [0, 1] of an (H, W, 3) uint8 picture of unknown geometry: its contrasts at the same scales."""
+    shown = picture.astype(np.float32) / 255
+    scale = max(picture.shape[0], FEWEST_ROWS) / 480
+    left = np.ones(picture.shape[:2], np.float32)
+    for sigma, weight in SOFT_SCALES:
+        form = _blurred(shown, sigma * scale)
+        across, down = cv2.Scharr(form, cv2.CV_32F, 1, 0), cv2.Scharr(form, cv2.CV_32F, 0, 1)
+        slope = np.sqrt((across * across + down * down).max(-1)) * (CONTRAST_GAIN * sigma * scale / SCHARR_SUM)
+        left *= 1 - weight * np.minimum(slope, 1)
     return 1 - left
 
 

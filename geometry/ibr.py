@@ -11,23 +11,25 @@ stays where it is on the surface.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
+from geometry import warp_kernels
 from geometry.coverage import Coverage
 from geometry.guides import GuideSource
+from geometry.infill import textured
 from geometry.survey import Survey
-from geometry.warp import Merged, Painted, merged, smoothed
+from geometry.warp import Merged, Painted, merged
 
 Array = np.ndarray
 ENOUGH = 0.15  # quality that the arc's own anchors must have together for others to stay out
-SURVEY_ROWS = 200
+SURVEY_ROWS = 120
 SURVEYED = 48  # of longer arcs this many frames, evenly spread, stand for all
-OTHERS, FILLS = 4, 4  # views at most, beside the arc's own, that are used, and that are made up
-DETAIL_SIGMA = 24.0  # px of 480 rows: what is finer is detail
-LEAST_UNSEEN = 0.001  # of a picture: less is not worth another view
+OTHERS, FILLS = 4, 3  # views at most, beside the arc's own, that are used, and that are made up
+FINEST_PX, CRISPNESS = 0.6, 0.4  # deviation of what is finest, and how much of it is added
+LEAST_UNSEEN = 0.0015  # of a picture: less is not worth another view
 
 
 class Inbetween:
@@ -41,16 +43,19 @@ class Inbetween:
         if first not in pictures or last not in pictures:
             raise ValueError(f"pictures: expected those of frames {first} and {last}, got {sorted(pictures)}")
         self._source, self._pictures = source, dict(pictures)
-        self._ends = {frame: self._paint(frame) for frame in (first, last)}
+        self._ends: dict[int, Painted] = {}
         self._others: dict[int, Painted] = {}
-        self._fill_up([frame for frame in source.cameras.frames if first <= frame <= last])
+        between = [frame for frame in source.cameras.frames if first < frame < last and frame not in pictures]
+        if between:
+            self._ends = {frame: self._paint(frame) for frame in (first, last)}
+            self._fill_up(between)
 
     def frame(self, number: int) -> Array:
         """(H, W, 3) uint8; where there is a picture, that picture."""
         if number in self._pictures:
             return self._pictures[number]
         view = Coverage(self._source.sight(number))
-        return view.composed(_whole(view, self._merged(number, view)))
+        return view.composed(_crisp(view, self._whole(view, self._merged(number, view))))
 
     def _merged(self, number: int, view: Coverage) -> Merged:
         ends = {frame: painted.seen_from(view) for frame, painted in self._ends.items()}
@@ -67,6 +72,10 @@ class Inbetween:
             layers.append(others)
         return merged(view, layers)
 
+    def _whole(self, view: Coverage, found: Merged) -> Array:
+        """(H, W, 3) float32: what nothing beside it tells of looks like its object on the whole."""
+        return np.where(found.near[..., None], found.picture, self._colours[view.object_id])
+
     def _paint(self, frame: int) -> Painted:
         return Painted.of(self._source.sight(frame), self._pictures[frame])
 
@@ -74,8 +83,8 @@ class Inbetween:
         """Take in the other anchors, and then made-up views, that show most of what is not shown yet."""
         places = np.unique(np.rint(np.linspace(0, len(frames) - 1, min(len(frames), SURVEYED))).astype(int))
         looked_at = [frames[i] for i in places]
-        survey = Survey(self._source, rows=SURVEY_ROWS, keep=len(looked_at))
-        unseen = ~(survey.qualities(looked_at, list(self._ends)) > 0).any(0)  # (frames, samples)
+        survey = Survey(self._source, rows=SURVEY_ROWS, keep=len(looked_at) + len(self._pictures))
+        unseen: Array = survey.qualities(looked_at, list(self._ends)).max(0) == 0  # (frames, samples)
         others = sorted(set(self._pictures) - set(self._ends))
         spare = {frame: survey.qualities(looked_at, [frame])[0] > 0 for frame in others}
         while spare and len(self._others) < OTHERS:
@@ -84,6 +93,7 @@ class Inbetween:
                 break
             unseen &= ~spare.pop(best)
             self._others[best] = self._paint(best)
+        self._colours = _object_colours([*self._ends.values(), *self._others.values()])
         for _ in range(FILLS):
             worst = int(unseen.mean(1).argmax())
             if unseen[worst].mean() < LEAST_UNSEEN:
@@ -96,7 +106,7 @@ class Inbetween:
         view = Coverage(self._source.sight(number))
         found = self._merged(number, view)
         trust = cv2.dilate((~found.known).astype(np.float32), np.ones((5, 5), np.uint8))
-        return Painted(view.sight, np.dstack([_detailed(view, _whole(view, found), found.known), trust]))
+        return Painted(view.sight, np.dstack([textured(view, self._whole(view, found), found.known), trust]))
 
 
 def _at_distance(layer: Array, frames: int) -> Array:
@@ -105,32 +115,19 @@ def _at_distance(layer: Array, frames: int) -> Array:
     return layer
 
 
-def _whole(view: Coverage, found: Merged) -> Array:
-    """(H, W, 3) float32: what nothing beside it tells of looks like the rest of its object, or else of the picture."""
-    picture, ids = found.picture, view.object_id
-    for own in np.unique(ids[~found.near]):
-        same = (ids == own) & found.near
-        picture[(ids == own) & ~found.near] = picture[same if same.any() else found.near].mean(0)
-    return picture
+def _crisp(view: Coverage, picture: Array) -> Array:
+    """(H, W, 3) float32: with the finest detail about as strong as anchors have it. Interpolation weakens it, and every
+    anchor would come as a flash of sharpness."""
+    known = np.ones((*picture.shape[:2], 1), np.float32)
+    smooth = warp_kernels.smoothed(np.dstack([picture, known]), view.links, float(np.exp(-np.sqrt(2) / FINEST_PX)))
+    return picture + CRISPNESS * (picture - smooth[..., :3])
 
 
-def _detailed(view: Coverage, picture: Array, known: Array) -> Array:
-    """(H, W, 3) float32: with the fine detail of what is known on the same object, mirrored about where it ends."""
-    h, w = known.shape
-    coarse = smoothed(view, np.dstack([picture, known]).astype(np.float32), DETAIL_SIGMA)
-    detail = np.where(coarse[..., 3:] > 0, picture - coarse[..., :3], 0)
-    row, column = np.mgrid[:h, :w]
-    for own in np.unique(view.object_id[~known]):
-        given = (view.object_id == own) & known
-        wanted = (view.object_id == own) & ~known
-        if not given.any():
-            continue
-        _, labels = cv2.distanceTransformWithLabels(
-            (~given).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        nearest = np.zeros(labels.max() + 1, np.int64)
-        nearest[labels[given]] = np.flatnonzero(given)
-        end = nearest[labels[wanted]]
-        beyond = np.clip(2 * (end // w) - row[wanted], 0, h - 1), np.clip(2 * (end % w) - column[wanted], 0, w - 1)
-        picture[wanted] += detail.reshape(-1, 3)[nearest[labels[beyond]]]
-    return picture
+def _object_colours(painted: Sequence[Painted]) -> Array:
+    """(objects, 3) float32: what each object, by its id, looks like on the whole; like everything if it is not seen."""
+    ids = np.concatenate([Coverage(view.sight).object_id.ravel() for view in painted])
+    colours = np.concatenate([view.texels[..., :3].reshape(-1, 3) for view in painted])
+    size = int(max(view.sight.surface.topology.object_id.max() for view in painted)) + 1
+    count = np.bincount(ids, minlength=size)[:, None]
+    total = np.stack([np.bincount(ids, colours[:, c], size) for c in range(3)], -1)
+    return np.where(count > 0, total / np.maximum(count, 1), colours.mean(0)).astype(np.float32)

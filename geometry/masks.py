@@ -15,14 +15,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import cv2
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.special import ndtr
 
-from geometry.camera import Camera, pixel_centres, resample
+from geometry.camera import Camera, pixel_centres, pixel_rays, resample
 from geometry.scene import DepthMap, Plane
 from geometry.shapes import expect_shape
 
@@ -30,6 +29,7 @@ Array = np.ndarray
 
 CLIP_SIGMAS = 4.0  # one frame's vote counts no more than this
 TEMPORAL_GAIN = (1.0, 0.7, 0.4)  # weight of frames 0, 1, 2 away
+SAME_COLOUR = 24.0  # code values by which a neighbour's picture may differ and still speak for this one
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,6 @@ def _extended(depth: Array) -> Array:
     return by_label[labels]
 
 
-@lru_cache(maxsize=2)
-def _rays(camera: Camera) -> Array:
-    return camera.rays_from_px(pixel_centres(camera.wh)).astype(np.float32)
-
-
 def _on_support(
     contact: Contact,
     window: tuple[slice, slice],
@@ -173,7 +168,8 @@ def _on_support(
     camera_height = contact.support.distance(-rotation.T @ translation)
     if camera_height <= 0:  # seen from below, the support itself may hide the object
         return np.zeros(alpha.shape, bool)
-    slope = _rays(contact.camera)[window] @ (rotation @ contact.support.normal).astype(np.float32)
+    rays = pixel_rays(contact.camera)[window].astype(np.float32)
+    slope = rays @ (rotation @ contact.support.normal).astype(np.float32)
     inside = alpha > 0.5
     if not inside.any():
         return np.zeros(alpha.shape, bool)
@@ -254,7 +250,15 @@ def _carried(current: MaskFrame, other: MaskFrame, reach_px: int = 48) -> tuple[
     map_y = y + forward[..., 1] + np.float32(here.y0 - there.y0)
     weight = cv2.remap(there.weight, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     sigmas = cv2.remap(there.sigmas, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return sigmas, weight * agree
+    map_x, map_y = map_x + np.float32(there.x0), map_y + np.float32(there.y0)
+    plate = cv2.remap(other.plate, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return sigmas, weight * agree * _alike(current.plate[here.window], plate)
+
+
+def _alike(a: Array, b: Array) -> Array:
+    """(h, w) in [0, 1]: do two (h, w, 3) uint8 pictures show the same thing? Flow can agree with itself and be wrong."""
+    difference = np.abs(cv2.blur(a, (3, 3)).astype(np.int16) - cv2.blur(b, (3, 3))).max(-1)
+    return np.clip(2 - difference / np.float32(SAME_COLOUR), 0, 1).astype(np.float32)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from geometry import rigid
-from geometry.camera import pixel_centres, resample
+from geometry.camera import pixel_rays, resample
 from geometry.masks import Evidence, one_thread
 from geometry.scene import DepthMap, Scene4D
 from geometry.shapes import expect_shape
@@ -69,7 +69,7 @@ def evidence_of_place(scene: Scene4D, region: Array, shown: int, frame: int) -> 
     if frame == shown:
         return _evidence(region > 0.5, 1.0)
     here, lens = _still_depth(scene, frame), scene.cameras.camera(frame)
-    rays = lens.rays_from_px(pixel_centres(lens.wh))
+    rays = pixel_rays(lens)
     far_away = scene.cameras.has_one_centre  # then depth changes nothing
     points = rays if far_away else rays * here.depth[..., None]
     moved = scene.cameras.pose(shown) @ rigid.inverse(scene.cameras.pose(frame))

@@ -46,7 +46,8 @@ class Survey:
         here, there = self._look(frame), self._look(by)
         way = flow(here.samples, there.sight)
         h, w = there.sight.face.shape
-        column, row = (np.clip(way.target_px[..., i].astype(np.int64), 0, side - 1) for i, side in enumerate((w, h)))
+        px = way.target_px.astype(np.int64)
+        column, row = np.minimum(np.maximum(px[..., 0], 0), w - 1), np.minimum(np.maximum(px[..., 1], 0), h - 1)
         ratio = there.density[row, column] / np.maximum(_thinned(here.density), 1e-12)
         quality = np.minimum(np.sqrt(ratio), 1) * there.facing[row, column]
         return np.where(way.visible, quality, 0).astype(np.float32).ravel()

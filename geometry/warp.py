@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -47,14 +48,19 @@ class Painted:
         return cls(sight, np.dstack([coverage.pure(picture), _trust(coverage)]))
 
     @cached_property
-    def levels(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Texels and faces of each level of a pyramid."""
-        texels, faces = [self.texels], [self.sight.face]
+    def _pyramid(self) -> tuple[Array, Array, Array]:
+        """Texels, their faces and where each level lies: see ``warp_kernels.halve``."""
+        h, w = self.sight.face.shape
+        levels = [(0, h, w)]
         for _ in range(LEVELS - 1):
-            coarser = warp_kernels.halved(texels[-1], faces[-1], self.sight.surface.topology.object_id)
-            texels.append(coarser[0])
-            faces.append(coarser[1])
-        return tuple(texels), tuple(faces)
+            top, h, w = levels[-1]
+            levels.append((top + h, (h + 1) // 2, (w + 1) // 2))
+        rows = levels[-1][0] + levels[-1][1]
+        texels, faces = np.zeros((rows, *self.texels.shape[1:]), np.float32), np.zeros((rows, levels[0][2]), np.int32)
+        texels[: levels[0][1]], faces[: levels[0][1]] = self.texels, self.sight.face
+        for finer, coarser in pairwise(levels):
+            warp_kernels.halve(texels, faces, self.sight.surface.topology.object_id, finer, coarser)
+        return texels, faces, np.array(levels)
 
     def seen_from(self, view: Coverage, wanted: Array | None = None) -> Array:
         """(H, W, 4) float32: colour of each of ``view``'s pixels here, and its quality in [0, 1]; 0 outside ``wanted``
@@ -62,7 +68,7 @@ class Painted:
         way = flow(view.sight, self.sight)
         visible = way.visible if wanted is None else way.visible & wanted
         return warp_kernels.gathered(
-            way.dx_dy, visible, view.sight.face, view.links, *self.levels, self.sight.nearness,
+            way.dx_dy, visible, view.sight.face, view.links, *self._pyramid, self.sight.nearness,
             self.sight.surface.topology.object_id,
         )  # fmt: skip
 

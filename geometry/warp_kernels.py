@@ -23,6 +23,7 @@ LEAST_SHARE = 0.25  # of a pixel, for its colour to be told from what else is in
 OFF_CODES = 12.0  # an unmixed colour further outside [0, 255] shows that the pixel was not mixed that way
 LEAST_SHARE_KNOWN = 1e-5  # of known pixels under a smoothing, for it to say anything
 LEAST_QUALITY = 1e-6  # what is seen less well is not seen
+STEEPNESS = 0.75  # of the interpolating cubic at 1
 FOOTPRINT = 3.0  # texels that a pixel may be wide before a coarser level is read
 TOLERATED = 1.15  # texels that it may be wide without more than interpolation
 AROUND = [(row, column) for row in range(-2, 3) for column in range(-2, 3) if row or column]
@@ -33,14 +34,13 @@ RINGS = np.array(sorted(AROUND, key=lambda step: (step[0] ** 2 + step[1] ** 2, s
 def joined(nearness: Array, object_id: Array, f: int, g: int, x: float, y: float) -> bool:
     """Whether two faces are one surface round a place: of one object, and no further apart than their slant makes them
     within a pixel."""
-    if f == g:
-        return True
-    if f < 0 or g < 0 or object_id[f] != object_id[g]:
-        return False
-    a = nearness[f, 0] * x + (nearness[f, 1] * y + nearness[f, 2])
-    b = nearness[g, 0] * x + (nearness[g, 1] * y + nearness[g, 2])
-    slant = abs(nearness[f, 0]) + abs(nearness[f, 1]) + abs(nearness[g, 0]) + abs(nearness[g, 1])
-    return abs(a - b) <= 1e-4 * a + slant
+    is_one = f == g  # one way out: with several, compiled code counts references to arrays, which is slow
+    if not is_one and f >= 0 and g >= 0 and object_id[f] == object_id[g]:
+        a = nearness[f, 0] * x + (nearness[f, 1] * y + nearness[f, 2])
+        b = nearness[g, 0] * x + (nearness[g, 1] * y + nearness[g, 2])
+        slant = abs(nearness[f, 0]) + abs(nearness[f, 1]) + abs(nearness[g, 0]) + abs(nearness[g, 1])
+        is_one = abs(a - b) <= 1e-4 * a + slant
+    return is_one
 
 
 @inlined
@@ -304,35 +304,39 @@ def composed(
 
 
 @compiled
-def halved(texels: Array, face: Array, object_id: Array) -> tuple[Array, Array]:
-    """The next coarser level: of each 2 x 2 texels, those of the first one's object. (H, W, 4), the last a trust."""
-    h, w = face.shape
-    rows, columns = (h + 1) // 2, (w + 1) // 2
-    out, faces = np.zeros((rows, columns, 4), np.float32), np.empty((rows, columns), np.int32)
-    for row in range(rows):
-        for column in range(columns):
-            f = face[2 * row, 2 * column]
-            faces[row, column] = f
-            own, count = object_id[f] if f >= 0 else 0, 0
-            for j in range(2 * row, min(2 * row + 2, h)):
-                for i in range(2 * column, min(2 * column + 2, w)):
-                    g = face[j, i]
-                    if (object_id[g] if g >= 0 else 0) == own:
-                        count += 1
-                        for c in range(4):
-                            out[row, column, c] += texels[j, i, c]
+def halve(
+    texels: Array, faces: Array, object_id: Array, finer: tuple[int, int, int], coarser: tuple[int, int, int]
+) -> None:
+    """Fill a level of a pyramid, whose levels lie below each other in ``texels`` (rows, W, 4) and ``faces`` (rows, W):
+    a level is its first row, height and width.
+
+    A coarser texel is the mean of those of 2 x 2 that show the object of the first of them.
+    """
+    for row in range(coarser[1]):
+        for column in range(coarser[2]):
+            f, j, i = faces[finer[0] + 2 * row, 2 * column], coarser[0] + row, column
+            own, members = object_id[f] if f >= 0 else 0, 0
+            for k in range(4):
+                row_q, column_q = 2 * row + k // 2, 2 * column + k % 2
+                if row_q >= finer[1] or column_q >= finer[2]:
+                    continue
+                g = faces[finer[0] + row_q, column_q]
+                if (object_id[g] if g >= 0 else 0) == own:
+                    members += 1
+                    for c in range(4):
+                        texels[j, i, c] += texels[finer[0] + row_q, column_q, c]
+            faces[j, i] = f
             for c in range(4):
-                out[row, column, c] /= count
-    return out, faces
+                texels[j, i, c] /= members
 
 
 @inlined
 def _cubic(x: float) -> float:
-    """Catmull and Rom's."""
+    """Keys' cubic convolution (1981); steeper than Catmull and Rom's, to keep what is fine as strong as it was."""
     x = abs(x)
-    if x >= 2:
-        return 0.0
-    return 1 + x * x * (1.5 * x - 2.5) if x < 1 else 2 + x * (-4 + x * (2.5 - 0.5 * x))
+    if x < 1:
+        return 1 + x * x * ((2 - STEEPNESS) * x - (3 - STEEPNESS))
+    return STEEPNESS * (4 + x * (-8 + x * (5 - x))) if x < 2 else 0.0
 
 
 @inlined
@@ -365,14 +369,15 @@ def _step(moved: Array, links: Array, row: int, column: int, axis: int) -> tuple
 
 @compiled
 def gathered(
-    moved: Array, visible: Array, face: Array, links: Array, levels: tuple[Array, ...], faces: tuple[Array, ...],
+    moved: Array, visible: Array, face: Array, links: Array, texels: Array, faces: Array, places: Array,
     nearness: Array, object_id: Array,
 ) -> Array:
     """(H, W, 4) float32: colour that each pixel has in another view, and how good it is there, 0 = unknown.
 
-    ``moved`` (H, W, 2) and ``visible`` are the flow to that view; ``levels`` its texels, ``faces`` what they show, and
-    ``nearness`` is that view's. The filter is as wide as the pixel's footprint there (elliptical weighted average,
-    Heckbert 1989), never narrower than a texel, and takes texels of the pixel's own surface only.
+    ``moved`` (H, W, 2) and ``visible`` are the flow to that view; ``texels`` and ``faces`` its pyramid, whose levels
+    lie at ``places`` (count, 3); ``nearness`` is that view's. The filter is as wide as the pixel's footprint there
+    (elliptical weighted average, Heckbert 1989), never narrower than a texel, and takes texels of the pixel's own
+    surface only.
     """
     h, w = face.shape
     out = np.zeros((h, w, 4), np.float32)
@@ -384,25 +389,16 @@ def gathered(
             x, y = column + 0.5 + moved[row, column, 0], row + 0.5 + moved[row, column, 1]
             a, c = _step(moved, links, row, column, 0)
             b, d = _step(moved, links, row, column, 1)
-            # Footprint: the unit disc through the matrix (a b; c d). Squared widths are the eigenvalues of m m^T.
+            # Footprint: the unit disc through the matrix (a b; c d); m m^T has its squared widths as eigenvalues.
             xx, xy, yy = a * a + b * b, a * c + b * d, c * c + d * d
             mean, half = 0.5 * (xx + yy), np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
-            wide, narrow = np.sqrt(mean + half), np.sqrt(max(mean - half, 0.0))
-            level, scale = 0, 1.0 / TOLERATED
-            while wide * scale > FOOTPRINT and level < len(levels) - 1:
-                level, scale = level + 1, 0.5 * scale
-            p, q = max(wide * scale, 1.0), max(narrow * scale, 1.0)
-            twice = 0.5 / max(half, 1e-12)
-            even, odd = 0.5 * (1 / p + 1 / q), (1 / p - 1 / q) * twice
-            kernel = (even + odd * 0.5 * (xx - yy), odd * xy, even - odd * 0.5 * (xx - yy))
-            even, odd = 0.5 * (p * p + q * q), (p * p - q * q) * twice
-            reach = (2 * np.sqrt(even + odd * 0.5 * (xx - yy)), 2 * np.sqrt(even - odd * 0.5 * (xx - yy)))
-            colour = (0.0, 0.0, 0.0, 0.0)
-            if p == 1:
-                colour = _interpolated(f, x, y, 0.5**level, levels[level], faces[level], nearness, object_id)
+            colour, is_wide = (0.0, 0.0, 0.0, 0.0), mean + half > TOLERATED**2
+            if not is_wide:
+                colour = _interpolated(f, x, y, texels, faces, places[0, 1], places[0, 2], nearness, object_id)
             if colour[3] == 0:
-                colour = _filtered(f, x, y, 0.5**level, kernel, reach, levels[level], faces[level], nearness, object_id)
-            quality = colour[3] * min(narrow, 1.0) ** 2
+                form = (0.5 * (xx - yy), xy, mean, half)
+                colour = _filtered(f, x, y, form, is_wide, texels, faces, places, nearness, object_id)
+            quality = colour[3] * min(max(mean - half, 0.0), 1.0)
             if quality > LEAST_QUALITY:
                 out[row, column, 0], out[row, column, 1], out[row, column, 2] = colour[0], colour[1], colour[2]
                 out[row, column, 3] = quality
@@ -411,46 +407,72 @@ def gathered(
 
 @inlined
 def _interpolated(
-    f: int, x: float, y: float, scale: float, texels: Array, face: Array, nearness: Array, object_id: Array
+    f: int, x: float, y: float, texels: Array, face: Array, h: int, w: int, nearness: Array, object_id: Array
 ) -> tuple[float, float, float, float]:
-    """Colour and trust at a place where the surface of face f goes on all around; 0 where it does not."""
-    h, w = face.shape
-    left, top = int(np.floor(x * scale - 0.5)), int(np.floor(y * scale - 0.5))
-    along, down = x * scale - 0.5 - left, y * scale - 0.5 - top
-    red, green, blue, trust = 0.0, 0.0, 0.0, 0.0
-    for j in range(-1, 3):
-        row, by_row = min(max(top + j, 0), h - 1), _cubic(j - down)
-        for i in range(-1, 3):
-            column = min(max(left + i, 0), w - 1)
-            g = face[row, column]
-            if g != f and not joined(nearness, object_id, f, g, x, y):
-                return 0.0, 0.0, 0.0, 0.0
-            weight = by_row * _cubic(i - along)
+    """Colour and trust at a place where the surface of face f goes on all around; trust 0 where it does not."""
+    left, top = int(np.floor(x - 0.5)), int(np.floor(y - 0.5))
+    along, down = x - 0.5 - left, y - 0.5 - top
+    weights = (_cubic(1 + along), _cubic(along), _cubic(1 - along), _cubic(2 - along))
+    red, green, blue, trust, others = 0.0, 0.0, 0.0, 0.0, 0
+    for j in range(4):
+        row, by_row = min(max(top + j - 1, 0), h - 1), _cubic(j - 1 - down)
+        for i in range(4):
+            column = min(max(left + i - 1, 0), w - 1)
+            others += face[row, column] != f
+            weight = by_row * weights[i]
             red += weight * texels[row, column, 0]
             green += weight * texels[row, column, 1]
             blue += weight * texels[row, column, 2]
-            if 0 <= j < 2 and 0 <= i < 2:
-                trust += abs(1 - j - down) * abs(1 - i - along) * texels[row, column, 3]
-    return red, green, blue, trust
+            trust += weight * texels[row, column, 3]
+    if others > 0 and not _goes_on(f, x, y, top, left, face, h, w, nearness, object_id):
+        trust = 0.0
+    return red, green, blue, min(max(trust, 0.0), 1.0)
+
+
+@compiled
+def _goes_on(
+    f: int, x: float, y: float, top: int, left: int, face: Array, h: int, w: int, nearness: Array, object_id: Array
+) -> bool:
+    """Whether the 4 x 4 texels round a place all show the surface of face f."""
+    goes_on = True
+    for j in range(4):
+        for i in range(4):
+            g = face[min(max(top + j - 1, 0), h - 1), min(max(left + i - 1, 0), w - 1)]
+            goes_on &= joined(nearness, object_id, f, g, x, y)
+    return goes_on
 
 
 @compiled
 def _filtered(
-    f: int, x: float, y: float, scale: float, kernel: tuple[float, float, float], reach: tuple[float, float],
-    texels: Array, face: Array, nearness: Array, object_id: Array,
+    f: int, x: float, y: float, form: tuple[float, float, float, float], is_sharp: bool, texels: Array, face: Array,
+    places: Array, nearness: Array, object_id: Array,
 ) -> tuple[float, float, float, float]:
-    """Colour and trust under an ellipse: with a sharp filter where the surface of face f fills it, else a positive
-    one."""
-    h, w = face.shape
-    u, v = x * scale - 0.5, y * scale - 0.5
-    for is_soft in (False, True):
+    """Colour and trust under an ellipse: by a sharp filter (if ``is_sharp``) where the surface of face f fills it, else
+    by a positive one.
+
+    ``form``: the footprint's matrix is mean + (a b; b -a), its eigenvalues mean +- half.
+    """
+    a, b, mean, half = form
+    wide, narrow = np.sqrt(mean + half), np.sqrt(max(mean - half, 0.0))
+    level, scale = 0, 1.0 / TOLERATED
+    while wide * scale > FOOTPRINT and level < len(places) - 1:
+        level, scale = level + 1, 0.5 * scale
+    p, q = max(wide * scale, 1.0), max(narrow * scale, 1.0)
+    a, b = a / max(half, 1e-12), b / max(half, 1e-12)
+    even, odd = 0.5 * (1 / p + 1 / q), 0.5 * (1 / p - 1 / q)
+    k_xx, k_xy, k_yy = even + odd * a, odd * b, even - odd * a
+    even, odd = 0.5 * (p * p + q * q), 0.5 * (p * p - q * q)
+    reach_x, reach_y = 2 * np.sqrt(even + odd * a), 2 * np.sqrt(even - odd * a)
+    top, h, w = places[level, 0], places[level, 1], places[level, 2]
+    u, v = x * 0.5**level - 0.5, y * 0.5**level - 0.5
+    for is_soft in (not is_sharp, True):
         total, red, green, blue, trust, positive, is_cut = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, False
-        for j in range(int(np.ceil(v - reach[1])), int(np.floor(v + reach[1])) + 1):
-            for i in range(int(np.ceil(u - reach[0])), int(np.floor(u + reach[0])) + 1):
-                s, t = kernel[0] * (i - u) + kernel[1] * (j - v), kernel[1] * (i - u) + kernel[2] * (j - v)
+        for j in range(int(np.ceil(v - reach_y)), int(np.floor(v + reach_y)) + 1):
+            for i in range(int(np.ceil(u - reach_x)), int(np.floor(u + reach_x)) + 1):
+                s, t = k_xx * (i - u) + k_xy * (j - v), k_xy * (i - u) + k_yy * (j - v)
                 if abs(s) >= 2 or abs(t) >= 2:
                     continue
-                row, column = min(max(j, 0), h - 1), min(max(i, 0), w - 1)
+                row, column = top + min(max(j, 0), h - 1), min(max(i, 0), w - 1)
                 g = face[row, column]
                 if g != f and not joined(nearness, object_id, f, g, x, y):
                     is_cut = True

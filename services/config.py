@@ -72,7 +72,8 @@ class HarmonizeSettings:
 class PrevisSettings:
     anchors_backend: str = "embedded"  # or the name or path of a checkpoint's manifest
     inbetween_backend: str = "embedded"
-    longest_arc: int = 46  # frames from anchor to anchor, both of them counted
+    longest_arc: int = 46  # frames from anchor to anchor, both counted, that a learned backend is asked for
+    style_steps: int = 0  # of training a learned painter on the reference, when no style adapter comes with it
 
 
 @dataclass(frozen=True)
@@ -150,3 +151,5 @@ def _check(config: Config, file: str) -> None:
             raise InvalidRequest(f"{file}: {key}", ">= 1", value)
     if config.previs.longest_arc < 2:
         raise InvalidRequest(f"{file}: previs.longest_arc", ">= 2", config.previs.longest_arc)
+    if config.previs.style_steps < 0:
+        raise InvalidRequest(f"{file}: previs.style_steps", ">= 0", config.previs.style_steps)

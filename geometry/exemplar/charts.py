@@ -14,7 +14,7 @@ from itertools import product
 
 import numpy as np
 
-from geometry.exemplar.kernels import drawn_quads
+from geometry.exemplar.kernels import drawn_quads, steps, unrolled
 from geometry.exemplar.sheets import Sheet, parents
 from geometry.scene import GBuffer
 from geometry.shapes import expect_shape
@@ -23,7 +23,8 @@ Array = np.ndarray
 FACINGS = 26
 SCREEN = FACINGS  # the direction of what has no surface
 PER_LABEL = FACINGS + 1  # chart = label * PER_LABEL + direction
-ROUND = 512  # normals are rounded, so that those of a flat face choose the same direction
+ROUND = 1 / 512  # normals are rounded to it, so that those of a flat face choose the same direction
+BLENDED = 0.06  # difference of cosines over which one chart turns into the next
 LONGEST_TEXELS = 6.0  # longer gaps between neighbouring pixels are jumps from one layer to another
 FARTHEST_TAP = 1 / 3  # of the long axis of a pixel's footprint
 
@@ -66,42 +67,34 @@ def _directions() -> tuple[Array, Array, Array]:
 
 def charted(gbuffer: GBuffer, labels: Array) -> Charted:
     """``labels`` (H, W) int: what belongs together; 0 = no surface."""
-    facing, right, down = _directions()
-    normal = np.round(gbuffer.normal.astype(np.float64) * ROUND) / ROUND
-    direction = np.argmax(normal @ facing.T + 1e-6 * np.arange(FACINGS), -1)
-    position = gbuffer.position.astype(np.float64)
-    at = np.stack([(position * down[direction]).sum(-1), (position * right[direction]).sum(-1)], -1)
-    rows, columns = np.indices(labels.shape)
-    is_screen = labels == 0
-    at[is_screen] = np.stack([rows + 0.5, columns + 0.5], -1)[is_screen]
-    direction[is_screen] = SCREEN
+    return _charted(gbuffer, labels, False)[0]
+
+
+def charted_again(gbuffer: GBuffer, labels: Array) -> tuple[Charted, Array]:
+    """On the charts that pixels face second best, and (H, W) float32 in [0, 0.5] how much of them shows: half where
+    both are faced alike, so that round things have no seams."""
+    charts, lead = _charted(gbuffer, labels, True)
+    return charts, np.clip(0.5 - lead / (2 * BLENDED), 0, 0.5).astype(np.float32)
+
+
+def _charted(gbuffer: GBuffer, labels: Array, second: bool) -> tuple[Charted, Array]:
+    direction, at, lead = unrolled(labels, gbuffer.normal, gbuffer.position, *_directions(), ROUND, second)
     chart = labels.astype(np.int64) * PER_LABEL + direction
-    return Charted(chart, at, *_footprints(chart, at, gbuffer.depth, is_screen))
+    return Charted(chart, at, *_footprints(chart, at, gbuffer.depth, labels == 0)), lead
 
 
 def _footprints(chart: Array, at: Array, depth: Array, is_screen: Array) -> tuple[Array, Array]:
     """Level and long axis of each pixel's footprint; alone in its chart, a pixel is taken to face the camera."""
-    steps = [_step(chart, at, axis) for axis in (0, 1)]
-    lengths = [np.linalg.norm(step, axis=-1) for step in steps]
+    down, right = steps(chart, at)
+    lengths = [np.hypot(step[..., 0], step[..., 1]) for step in (down, right)]
     surface = ~is_screen & np.isfinite(lengths[1]) & (depth > 0)
     facing = np.median(lengths[1][surface] / depth[surface]) if surface.any() else 1e-3
     alone = np.where(is_screen, 1.0, np.maximum(facing * depth, 1e-9))
     known = [np.where(np.isfinite(length) & (length > 0), length, alone) for length in lengths]
     level = np.round(np.log2(np.sqrt(known[0] * known[1]))).astype(np.int64)
     level[is_screen] = 0
-    long = np.where((known[0] > known[1])[..., None], steps[0], steps[1])
+    long = np.where((known[0] > known[1])[..., None], down, right)
     return level, np.where(np.isfinite(long) & ~is_screen[..., None], long, 0.0)
-
-
-def _step(chart: Array, at: Array, axis: int) -> Array:
-    """(H, W, 2) from each pixel to the next along ``axis`` in its chart, on whichever side the step is the shorter;
-    nan where there is none."""
-    step = np.diff(at, axis=axis)
-    step[np.diff(chart, axis=axis) != 0] = np.nan
-    none = np.full_like(np.take(at, [0], axis), np.nan)
-    after, before = np.concatenate([step, none], axis), np.concatenate([none, step], axis)
-    lengths = [np.nan_to_num(np.linalg.norm(s, axis=-1), nan=np.inf) for s in (after, before)]
-    return np.where((lengths[0] <= lengths[1])[..., None], after, before)
 
 
 def drawn(charts: Charted, picture: Array, chosen: Array, chart_index: Array, levels: list[Sheet]) -> list[Array]:

@@ -5,7 +5,7 @@ Pictures here hold texture: light is taken off. A surface is all pixels of one l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -22,8 +22,11 @@ Array = np.ndarray
 LEVELS_UP = 5  # of the pyramid above its finest level
 SMALLEST_SIDE = 10  # of an example at the coarsest level
 ENOUGH, ENOUGH_SHARE = 400, 0.1  # whole patches known at the finest level: so many, or this share of what is open
-MANY = 400  # whole patches to start from, unless so many texels are open that the next level's would be
-MOST_OPEN = 4000
+SOME, MANY = 120, 400  # whole patches to start from: of an example, and of what is known
+MOST_OPEN = 6000
+TILE = 8  # texels
+SHIFT = 0.08  # of an example: how far the seed moves it
+PLENTY, PLENTY_PX = 3, 4000
 NEAR_SHARE = 30  # percent of a surface's pixels may be nearer than what an example's own raster is fit for
 ANOTHER = 1 << 40  # added to the charts of another picture, whose texels are not the view's
 
@@ -37,11 +40,25 @@ class Part:
     texture: Array
     known: Array
     wanted: Array
+    again: tuple[Charted, Array] | None = None  # of what is round: second charts, and (H, W) how much of them shows
 
     def __post_init__(self) -> None:
         expect_shape("texture", self.texture, (*self.charts.chart.shape, 3))
         expect_shape("known", self.known, self.charts.chart.shape)
         expect_shape("wanted", self.wanted, self.charts.chart.shape)
+
+    @property
+    def layers(self) -> list[Part]:
+        """Itself, and its pixels on second charts where these show."""
+        if self.again is None:
+            return [self]
+        charts, share = self.again
+        return [self, Part(charts, self.texture, np.zeros_like(self.known), self.wanted & (share > 0))]
+
+    @property
+    def is_mostly_known(self) -> bool:
+        """So much that other pictures of the same would add little."""
+        return int(self.known.sum()) > max(PLENTY * int(self.wanted.sum()), PLENTY_PX)
 
 
 @dataclass(frozen=True)
@@ -63,21 +80,17 @@ class Example:
 def completed(view: Part, other: Part | None) -> Array | None:
     """(N, 3) float32 colours of the wanted pixels of ``view``, from what is known in it and in ``other``; None where
     that is too little."""
-    parts = [view] if other is None else [view, other]
+    parts = view.layers if other is None else [*view.layers, _apart(other)]
     if sum(int(part.known.sum()) for part in parts) < FEWEST:
         return None
-    finest = int(view.charts.level[view.wanted].min())
-    canvases, index = _canvases(parts, finest, finest + LEVELS_UP)
-    levels = sources(canvases)
-    while len(levels) > 1 and not _is_enough(canvases[-1], levels[-1]):
-        canvases, levels = canvases[:-1], levels[:-1]
-    while len(levels) > 1 and levels[0].usable.sum() < MANY and (canvases[1].state == OPEN).sum() < MOST_OPEN:
-        canvases, levels = canvases[1:], levels[1:]
+    wanted_levels = np.concatenate([part.charts.level[part.wanted] for part in view.layers])
+    finest = int(wanted_levels.min())
+    canvases, indices = _canvases(parts, finest, finest + LEVELS_UP)
+    canvases, levels = _trimmed(canvases, sources(canvases), int(wanted_levels.max()), MANY)
     if not levels[0].usable.any():
         return None
-    first = _spread(canvases[0], levels[0], _where_seen(view, index, canvases[0].sheet))
-    pictures = filled(canvases, levels, first, complete=False, among=True)
-    return sampled(view.charts, view.wanted, index, [canvas.sheet for canvas in canvases], pictures)
+    first = _spread(canvases[0], levels[0], _where_seen(view, indices[0], canvases[0].sheet))
+    return _shown(view, indices, canvases, filled(canvases, levels, first, complete=False, among=True))
 
 
 def dressed(view: Part, example: Example, rng: np.random.Generator) -> Array:
@@ -87,31 +100,68 @@ def dressed(view: Part, example: Example, rng: np.random.Generator) -> Array:
     of the surface stays, and the rest is made to fit.
     """
     finest = int(np.percentile(view.charts.level[view.wanted], NEAR_SHARE, method="lower"))
-    canvases, index = _canvases([view], finest, finest + len(example.levels) - 1)
-    levels = example.levels[: len(canvases)]
-    seen = _where_seen(view, index, canvases[0].sheet) + rng.uniform(-0.08, 0.08, 2)
-    pictures = filled(canvases, levels, _spread(canvases[0], levels[0], seen), complete=True, among=False)
-    return sampled(view.charts, view.wanted, index, [canvas.sheet for canvas in canvases], pictures)
+    canvases, indices = _canvases(view.layers, finest, finest + len(example.levels) - 1)
+    farthest = int(view.charts.level[view.wanted].max())
+    first = _first(canvases, example.levels[: len(canvases)], farthest, SOME)
+    canvases, levels = canvases[first:], example.levels[first : len(canvases)]
+    seen = _where_seen(view, indices[0], canvases[0].sheet) + rng.uniform(-SHIFT, SHIFT, 2)
+    start = _spread(canvases[0], levels[0], seen)
+    return _shown(view, indices, canvases, filled(canvases, levels, start, complete=True, among=False))
 
 
-def _is_enough(canvas: Canvas, source: Source) -> bool:
-    return bool(source.usable.sum() >= min(ENOUGH, ENOUGH_SHARE * (canvas.state == OPEN).sum()))
+def _apart(other: Part) -> Part:
+    """On charts of its own."""
+    return replace(other, charts=replace(other.charts, chart=other.charts.chart + ANOTHER))
 
 
-def _canvases(parts: list[Part], finest: int, coarsest: int) -> tuple[list[Canvas], Array]:
-    """Coarsest first; and the view's charts (H, W) as the sheets number them, -1 = none."""
-    charts = [
-        np.where(part.known | part.wanted, part.charts.chart + i * ANOTHER, -1) for i, part in enumerate(parts)
-    ]
+def _shown(view: Part, indices: list[Array], canvases: list[Canvas], pictures: list[Array]) -> Array:
+    """(N, 3) colours of the wanted pixels, blended where charts meet on something round."""
+    levels = [canvas.sheet for canvas in canvases]
+    colours = sampled(view.charts, view.wanted, indices[0], levels, pictures)
+    if view.again is not None:
+        second = view.layers[1]
+        here = second.wanted[view.wanted]
+        share = view.again[1][second.wanted][:, None]
+        colours[here] += share * (sampled(second.charts, second.wanted, indices[1], levels, pictures) - colours[here])
+    return colours
+
+
+def _trimmed(
+    canvases: list[Canvas], levels: list[Source], farthest: int, many: int
+) -> tuple[list[Canvas], list[Source]]:
+    """Without finest levels of which too little is known, and without coarsest ones, see ``_first``."""
+    last = len(levels)
+    while last > 1 and levels[last - 1].usable.sum() < min(ENOUGH, ENOUGH_SHARE * _open(canvases[last - 1])):
+        last -= 1
+    first = _first(canvases[:last], levels[:last], farthest, many)
+    return canvases[first:last], levels[first:last]
+
+
+def _first(canvases: list[Canvas], levels: list[Source], farthest: int, many: int) -> int:
+    """The level to start at: the coarsest with ``many`` patches to choose from, but no finer than level ``farthest``,
+    which pixels need, and than what can be filled in a short time."""
+    first = 0
+    while first < len(levels) - 1 and canvases[first].sheet.level > farthest and levels[first].usable.sum() < many:
+        if _open(canvases[first + 1]) > MOST_OPEN:
+            break
+        first += 1
+    return first
+
+
+def _open(canvas: Canvas) -> int:
+    return int((canvas.state == OPEN).sum())
+
+
+def _canvases(parts: list[Part], finest: int, coarsest: int) -> tuple[list[Canvas], list[Array]]:
+    """Coarsest first; and each part's charts (H, W) as the sheets number them, -1 = none."""
+    charts = [np.where(part.known | part.wanted, part.charts.chart, -1) for part in parts]
     keys = np.unique(np.concatenate([chart[chart >= 0] for chart in charts]))
     indices = [np.where(chart >= 0, np.searchsorted(keys, chart), -1) for chart in charts]
-    view, index = parts[0], indices[0]
-    wanted = _points(view.charts, index, view.wanted, view.charts.taps, finest, coarsest)
-    shown_at = [
-        _points(part.charts, i, part.known, (part.charts.at,), finest, coarsest)
-        for part, i in zip(parts, indices, strict=True)
-    ]
-    levels = sheets(Points.all_of([wanted, *shown_at]), len(keys), coarsest)
+    levels: list[Sheet] = []
+    while not levels:
+        wanted, all_points = _all_points(parts, indices, finest, coarsest)
+        levels = sheets(all_points, len(keys), coarsest)
+        finest, coarsest = finest + 1, coarsest + 1  # planes without end: less detail near, so that there is room
     shown = [drawn(p.charts, p.texture, p.known, i, levels) for p, i in zip(parts, indices, strict=True)]
     masks = _wanted_texels(wanted, levels)
     canvases = []
@@ -119,7 +169,15 @@ def _canvases(parts: list[Part], finest: int, coarsest: int) -> tuple[list[Canva
         colours = np.sum([s[k] for s in shown], axis=0)
         state = np.where(colours[..., 3] > 0, KNOWN, np.where(mask, OPEN, NONE)).astype(np.float32)
         canvases.append(Canvas(sheet, np.rint(colours[..., :3]), state))
-    return canvases, index
+    return canvases, indices
+
+
+def _all_points(parts: list[Part], indices: list[Array], finest: int, coarsest: int) -> tuple[Points, Points]:
+    """Those that are wanted, and those together with the known ones."""
+    pairs = list(zip(parts, indices, strict=True))
+    wanted = Points.all_of([_points(p.charts, i, p.wanted, p.charts.taps, finest, coarsest) for p, i in pairs])
+    known = [_points(p.charts, i, p.known, (p.charts.at,), finest, coarsest) for p, i in pairs]
+    return wanted, Points.all_of([wanted, *known])
 
 
 def _points(
@@ -181,11 +239,15 @@ def _where_seen(view: Part, index: Array, sheet: Sheet) -> Array:
 
 
 def _spread(target: Canvas, source: Source, seen: Array) -> Array:
-    """(h, w) int64 matches that stretch what the source shows of its largest chart over what is seen of the target."""
+    """(h, w) int64 matches that stretch what the source shows of its largest chart over what is seen of the target: in
+    tiles that are not stretched themselves, or else a texel would come out many times beside itself."""
     charts = source.sheet.index[source.usable]
     largest = source.usable & (source.sheet.index == np.bincount(charts).argmax())
     x, y, w, h = cv2.boundingRect(largest.astype(np.uint8))
-    at = np.array((y, x)) + np.clip(np.rint(seen * (h - 1, w - 1)).astype(np.int64), 0, (h - 1, w - 1))
+    texel = np.moveaxis(np.indices(seen.shape[:2]), 0, -1)
+    middle = np.minimum(texel // TILE * TILE + TILE // 2, np.array(seen.shape[:2]) - 1)
+    place = np.rint(seen[middle[..., 0], middle[..., 1]] * (h - 1, w - 1)).astype(np.int64) + texel - middle
+    at = np.array((y, x)) + np.clip(place, 0, (h - 1, w - 1))
     nearest = distance_transform_edt(~largest, return_distances=False, return_indices=True)
     rows, columns = nearest[:, at[..., 0], at[..., 1]]
     return (rows * source.sheet.index.shape[1] + columns).astype(np.int64)

@@ -17,6 +17,7 @@ Array = np.ndarray
 BORDER = 3
 NONE, OPEN, KNOWN = 0, 1, 2
 REACH = 2  # patches are 5 x 5
+CONTINUED = np.float32(0.7)  # of the cost of what continues a neighbour's match
 MISSING = 3 * 48 * 48  # what a texel costs that the source's patch does not have
 compiled: Any = njit(cache=True, nogil=True, error_model="numpy")
 inlined: Any = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
@@ -41,6 +42,60 @@ def _cost(
         if total >= limit:
             break
     return total
+
+
+@compiled
+def unrolled(
+    labels: Array, normal: Array, position: Array, facing: Array, right: Array, down: Array, finest: float, second: bool
+) -> tuple[Array, Array, Array]:
+    """(H, W) int64 direction that each pixel faces, or the ``second`` best; (H, W, 2) float64 place on its plane; and
+    (H, W) float64 by how much it faces the best one more than the second. Normals are rounded to ``finest``, and of
+    directions as near the last one is taken: flat faces do not fall apart."""
+    h, w = labels.shape
+    direction, at, lead = np.full((h, w), len(facing)), np.empty((h, w, 2)), np.full((h, w), np.inf)
+    for y in range(h):
+        for x in range(w):
+            if labels[y, x] == 0:
+                at[y, x, 0], at[y, x, 1] = y + 0.5, x + 0.5
+                continue
+            n0, n1, n2 = (np.rint(normal[y, x, 0] / finest) * finest, np.rint(normal[y, x, 1] / finest) * finest,
+                          np.rint(normal[y, x, 2] / finest) * finest)  # fmt: skip
+            best, next_best, k, next_k = -2.0, -2.0, 0, 0
+            for d in range(len(facing)):
+                cosine = n0 * facing[d, 0] + n1 * facing[d, 1] + n2 * facing[d, 2] + 1e-6 * d
+                if cosine > best:
+                    best, next_best, k, next_k = cosine, best, d, k
+                elif cosine > next_best:
+                    next_best, next_k = cosine, d
+            lead[y, x] = best - next_best
+            if second:
+                k = next_k
+            p = position[y, x]
+            at[y, x, 0] = p[0] * down[k, 0] + p[1] * down[k, 1] + p[2] * down[k, 2]
+            at[y, x, 1] = p[0] * right[k, 0] + p[1] * right[k, 1] + p[2] * right[k, 2]
+            direction[y, x] = k
+    return direction, at, lead
+
+
+@compiled
+def steps(chart: Array, at: Array) -> Array:
+    """(2, H, W, 2) from each pixel to the next one down, and to the right, in its chart; backwards where that is the
+    shorter step; nan where there is none."""
+    h, w = chart.shape
+    found = np.full((2, h, w, 2), np.nan)
+    for y in range(h):
+        for x in range(w):
+            for axis in range(2):
+                shortest = np.inf
+                for sign in (1, -1):
+                    v, u = (y + sign, x) if axis == 0 else (y, x + sign)
+                    if v < 0 or u < 0 or v >= h or u >= w or chart[v, u] != chart[y, x]:
+                        continue
+                    a, b = sign * (at[v, u, 0] - at[y, x, 0]), sign * (at[v, u, 1] - at[y, x, 1])
+                    if a * a + b * b < shortest:
+                        shortest = a * a + b * b
+                        found[axis, y, x, 0], found[axis, y, x, 1] = a, b
+    return found
 
 
 @compiled
@@ -82,14 +137,16 @@ def refined(
 ) -> None:
     """Write the best candidate of texels ``start`` to ``stop`` into ``found``.
 
-    Candidates are the own match, what the matches of the eight neighbours continue to (coherence), and what the
-    texels that resemble those in the source continue to.
+    Candidates are the own match, what the matches of the eight neighbours continue to, and what the texels that
+    resemble those in the source continue to. A continuation may cost a little more than what stands alone: otherwise
+    plain parts of the source, where all costs are alike, come out as one small piece again and again.
     """
     hs, ws = have.shape
+    tried = np.empty(9 * (similar.shape[1] + 1), np.int64)
     for n in range(start, stop):
         y, x = rows[n], columns[n]
-        best = match[y, x]
-        cost = np.float32(np.inf)
+        best, count = match[y, x], 0
+        cost, continues = np.float32(np.inf), False
         if best >= 0:
             cost = _cost(picture, state, y, x, source, have, torn, best // ws, best % ws, cost)
         for dy in range(-1, 2):
@@ -102,11 +159,25 @@ def refined(
                     if start_at < 0:
                         continue
                     sy, sx = start_at // ws - dy, start_at % ws - dx
-                    if sy < 0 or sx < 0 or sy >= hs or sx >= ws or not usable[sy, sx] or sy * ws + sx == best:
+                    if sy < 0 or sx < 0 or sy >= hs or sx >= ws or not usable[sy, sx]:
                         continue
-                    other = _cost(picture, state, y, x, source, have, torn, sy, sx, cost)
+                    goes_on = k == 0 and (dy != 0 or dx != 0)
+                    if sy * ws + sx == best:
+                        if goes_on and not continues:
+                            cost, continues = cost * CONTINUED, True
+                        continue
+                    seen = False
+                    for t in range(count):
+                        seen |= tried[t] == sy * ws + sx
+                    if seen:
+                        continue
+                    tried[count] = sy * ws + sx
+                    count += 1
+                    other = _cost(picture, state, y, x, source, have, torn, sy, sx, cost / CONTINUED)
+                    if goes_on:
+                        other *= CONTINUED
                     if other < cost:
-                        best, cost = sy * ws + sx, other
+                        best, cost, continues = sy * ws + sx, other, goes_on
         found[y, x] = best
 
 
@@ -215,7 +286,7 @@ def openness(depth: Array, normal: Array, position: Array, object_id: Array, off
                 if far < 1e-9:
                     continue
                 rise = (n[0] * d0 + n[1] * d1 + n[2] * d2) / far
-                span = 0.08 * depth[y, x]
+                span = 0.1 * depth[y, x]
                 blocked += max(rise - 0.05, 0.0) / (1 + (far / span) ** 4)
-            free[y, x] = 1 - min(blocked / counted * 2, 1.0)
+            free[y, x] = 1 - min(blocked / counted * 2.5, 1.0)
     return free

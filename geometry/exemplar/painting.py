@@ -8,7 +8,7 @@ one region of the example. Nothing else is compared or mixed, so no object takes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -17,7 +17,7 @@ from scipy.ndimage import find_objects
 from scipy.spatial import cKDTree
 
 from geometry.exemplar import regions, shading
-from geometry.exemplar.charts import Charted, charted
+from geometry.exemplar.charts import Charted, charted, charted_again
 from geometry.exemplar.filling import Example, Part, completed, dressed
 from geometry.scene import GBuffer
 from geometry.shapes import expect_shape
@@ -28,6 +28,10 @@ MATERIALS = 1 << 16
 CLOSE_PX = 0.75  # of a pixel's footprint: a point this near is the same one
 NEIGHBOURS = 4
 KNOWN_WELL = 0.999
+SLOPES = (0.25, 0.85)  # upward components of normals between walls, slopes and what is level
+SIDES = len(SLOPES) + 1
+FACES, FLAT_SHARE, ROUNDED = 12, 0.9, 32  # so few rounded normals make up most of what has flat faces
+LEAST_SIDE, SMALL_SHARE = 0.08, 0.004  # of the surface, and of the picture
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Seen:
     @cached_property
     def charts(self) -> Charted:
         return charted(self.gbuffer, self.labels)
+
+    @cached_property
+    def charts_again(self) -> tuple[Charted, Array]:
+        return charted_again(self.gbuffer, self.labels)
 
     @cached_property
     def inner(self) -> Array:
@@ -109,47 +117,97 @@ def _painted(
     boxes: Mapping[int, Box], seed: Sequence[int],
 ) -> Array:  # fmt: skip
     texture = shading.unlit(known.picture, shade)
-    wanted = known.share < 1
-    sure = known.share >= KNOWN_WELL
+    wanted, sure = known.share < 1, known.share >= KNOWN_WELL
     found = np.zeros((*wanted.shape, 3), np.float32)
-    orphans: dict[int, Part] = {}
-    for label in np.unique(view.labels[wanted]):
-        window = _window(view.labels == label)
-        part = _part(view, texture, sure, wanted, label, window)
+    left: dict[int, Surface] = {}
+    for label in np.unique(view.labels[wanted]).tolist():
+        surface = Surface.of(view, label, texture, sure, wanted)
         colours = None
-        if int(label) // MATERIALS not in boxes:
-            colours = completed(part, None if original is None else _shown(*original, label))
+        if label // MATERIALS not in boxes and (original is not None or label == 0):
+            shown = None if original is None or surface.part.is_mostly_known else _shown(*original, label)
+            colours = completed(surface.part, shown)
         if colours is None:
-            orphans[int(label)] = part
+            left[label] = surface
         else:
-            found[window][part.wanted] = colours
-    for label, colours in _dressed(view, orphans, style, boxes, seed).items():
-        found[(view.labels == label) & wanted] = colours
+            surface.put(found, colours)
+    _dress(found, view, left, style, boxes, seed)
     return shading.lit(found, shade)
 
 
-def _dressed(
-    view: Seen, orphans: Mapping[int, Part], style: Array, boxes: Mapping[int, Box], seed: Sequence[int]
-) -> dict[int, Array]:
-    """Colours of the wanted pixels of each label that looks like a region of ``style``."""
-    if not orphans:
-        return {}
-    examples = {label: _boxed(style, boxes[label // MATERIALS]) for label in orphans if label // MATERIALS in boxes}
-    free = {label: _look(view, part, label) for label, part in orphans.items() if label not in examples}
-    if free:
-        cut = regions.segmented(style)
-        chosen = regions.assigned(free, [label for label in free if label == 0], regions.looks(style, cut))
-        used = {group: Example(style, np.isin(cut, group)) for group in set(chosen.values())}
-        examples |= {label: used[group] for label, group in chosen.items()}
-    return {
-        label: dressed(part, examples[label], np.random.default_rng([*seed, label])) for label, part in orphans.items()
-    }
+@dataclass(frozen=True)
+class Surface:
+    """What one label covers: ``mask`` (h, w) bool and ``part`` lie in the picture's ``window``."""
+
+    window: tuple[slice, slice]
+    mask: Array
+    part: Part
+
+    @classmethod
+    def of(cls, view: Seen, label: int, texture: Array, known: Array, wanted: Array) -> Surface:
+        window = find_objects((view.labels == label).astype(np.int8))[0]
+        mask = view.labels[window] == label
+        again = None
+        if label and not _is_flat(view.gbuffer.normal[window][mask]):
+            charts, share = view.charts_again
+            again = charts[window], share[window]
+        part = Part(view.charts[window], texture[window], known[window] & mask, wanted[window] & mask, again)
+        return cls(window, mask, part)
+
+    def only(self, mask: Array) -> Surface:
+        part = replace(self.part, known=self.part.known & mask, wanted=self.part.wanted & mask)
+        return Surface(self.window, self.mask & mask, part)
+
+    def put(self, picture: Array, colours: Array) -> None:
+        """Colours (N, 3) of the wanted pixels into ``picture`` (H, W, 3)."""
+        picture[self.window][self.part.wanted] = colours
+
+    def look(self, hw: tuple[int, int]) -> regions.Look:
+        """``hw``: of the whole picture."""
+        colour = regions.colour_of(self.part.texture, self.part.known) if self.part.known.any() else None
+        corner = (self.window[0].start, self.window[1].start)
+        return regions.Look(regions.Place.of(self.mask, corner, hw), colour)
 
 
-def _look(view: Seen, part: Part, label: int) -> regions.Look:
-    mask = view.labels == label
-    colour = regions.colour_of(part.texture, part.known) if part.known.any() else None
-    return regions.Look(regions.centre_of(mask), float(mask.mean()), colour)
+def _dress(
+    found: Array, view: Seen, left: Mapping[int, Surface], style: Array, boxes: Mapping[int, Box], seed: Sequence[int]
+) -> None:
+    """Give surfaces, by label, the texture of regions of ``style``: of their boxes, or of those that suit them."""
+    surfaces: dict[int, Surface] = {}
+    for label, surface in left.items():
+        if label // MATERIALS in boxes:
+            example = _boxed(style, boxes[label // MATERIALS])
+            surface.put(found, dressed(surface.part, example, np.random.default_rng([*seed, label])))
+        else:
+            sides = enumerate(_sides(view, surface))
+            surfaces |= {label * SIDES + k: side for k, side in sides if side.part.wanted.any()}
+    if not surfaces:
+        return
+    cut = regions.segmented(style)
+    looks = {key: surface.look(found.shape[:2]) for key, surface in surfaces.items()}
+    chosen = regions.assigned(looks, [key for key in looks if key < SIDES], regions.looks(style, cut))
+    examples = {group: Example(style, np.isin(cut, group)) for group in set(chosen.values())}
+    for key, surface in surfaces.items():
+        surface.put(found, dressed(surface.part, examples[chosen[key]], np.random.default_rng([*seed, key])))
+
+
+def _sides(view: Seen, surface: Surface) -> list[Surface]:
+    """Walls, slopes and level parts of what has flat faces: a house's roof may look like another region than its
+    walls. Always ``SIDES``, of which some may be empty; what is round, small or the sky stays whole."""
+    normal, mask = view.gbuffer.normal[surface.window], surface.mask
+    kind = np.digitize(normal[..., 1], SLOPES)
+    share = np.bincount(kind[mask], minlength=SIDES) / mask.sum()
+    if not _is_flat(normal[mask]) or mask.sum() < SMALL_SHARE * view.labels.size:
+        kind = np.zeros_like(kind)
+    else:
+        kind = np.where(share[kind] < LEAST_SIDE, share.argmax(), kind)
+    return [surface.only(kind == k) for k in range(SIDES)]
+
+
+def _is_flat(normals: Array) -> bool:
+    """Whether few directions make up most of (N, 3) normals."""
+    cells = np.round((normals + 1) * ROUNDED).astype(np.int64) @ (10_000, 100, 1)
+    faces = np.sort(np.unique(cells, return_counts=True)[1])[-FACES:]
+    return bool(faces.sum() > FLAT_SHARE * len(cells))
 
 
 def _boxed(style: Array, box: Box) -> Example:
@@ -163,18 +221,8 @@ def _shade(light: shading.Light, view: Seen) -> Array:
     return np.where(view.labels > 0, light.shade(view.gbuffer.normal), np.float32(1))
 
 
-def _window(mask: Array) -> tuple[slice, slice]:
-    return find_objects(mask.astype(np.int8))[0]
-
-
-def _part(view: Seen, texture: Array, sure: Array, wanted: Array, label: int, window: tuple[slice, slice]) -> Part:
-    inside = view.labels[window] == label
-    return Part(view.charts[window], texture[window], sure[window] & inside, wanted[window] & inside)
-
-
 def _shown(original: Seen, texture: Array, label: int) -> Part | None:
-    """All of a label that a painted picture shows; None for nothing."""
-    mask = (original.labels == label) & original.inner
-    if not mask.any():
+    """All of a label that a painted picture shows, but for pixels that silhouettes may cut; None for nothing."""
+    if not ((original.labels == label) & original.inner).any():
         return None
-    return _part(original, texture, original.inner, np.zeros_like(mask), label, _window(mask))
+    return Surface.of(original, label, texture, original.inner, np.zeros_like(original.inner)).part

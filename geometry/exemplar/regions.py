@@ -1,8 +1,9 @@
 """Which part of a style picture a surface shall look like.
 
 The picture is cut into connected regions of like colour, texture and place (k-means). Surfaces and regions are then
-matched where that costs least in all: by place and share of the picture, by the colours that are known already of a
-surface, and a region costs more each time it is used again. The background looks for what is smooth, bright and high.
+matched where that costs least in all: by place and share of the picture, and by the colours that are known already of
+a surface; large surfaces count more, and a region costs more each time it is used again. The background looks for
+what is smooth, bright and high.
 """
 
 from __future__ import annotations
@@ -22,17 +23,36 @@ WORKING_PX = 192  # the longer side
 CLUSTERS, ROUNDS = 9, 12
 SMALLEST_SHARE = 0.012
 REUSE = 0.25
-ALIKE, ALIKE_ROUGHNESS = 0.25, 0.06
-DOWN, ACROSS, SHARE, COLOUR = 1.6, 0.5, 0.22, 2.0  # weights of differences
+LEAST_SAY = 0.05  # what a surface's fit counts beside the root of its share of the picture
+ALIKE, ALIKE_ROUGHNESS = 0.25, 0.1
+DOWN, ACROSS, SHARE, COLOUR = 1.0, 0.5, 0.22, 2.0  # weights of differences
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a picture, and ``share`` of its area; all in [0, 1]."""
+
+    across: float
+    top: float
+    bottom: float
+    share: float
+
+    @classmethod
+    def of(cls, mask: Array, corner: tuple[int, int] = (0, 0), hw: tuple[int, int] | None = None) -> Place:
+        """Of a mask (h, w) that lies at ``corner`` (row, column) of a picture of ``hw``, or is all of it."""
+        height, width = hw or mask.shape
+        rows, columns = np.nonzero(mask)
+        top, bottom = (np.percentile(rows, (5, 95)) + corner[0] + 0.5) / height
+        across = (columns.mean() + corner[1] + 0.5) / width
+        return cls(float(across), float(top), float(bottom), len(rows) / (height * width))
 
 
 @dataclass(frozen=True)
 class Look:
-    """``centre`` (x, y) and ``share`` of a picture's area in [0, 1]; ``colour`` (3,) Lab / 100, None = not known;
-    ``roughness``: deviation of Lab / 100 within a few pixels."""
+    """``colour`` (3,) Lab / 100, None = not known; ``roughness``: the usual deviation of Lab / 100 within a
+    few pixels."""
 
-    centre: tuple[float, float]
-    share: float
+    place: Place
     colour: Array | None
     roughness: float = 0.0
 
@@ -40,9 +60,7 @@ class Look:
 def segmented(picture: Array) -> Array:
     """(H, W) int32 of (H, W, 3) uint8: regions from 1, 0 = scraps that belong to none. At least one region."""
     h, w = picture.shape[:2]
-    scale = min(WORKING_PX / max(h, w), 1.0)
-    small_wh = (max(round(w * scale), 1), max(round(h * scale), 1))
-    small = cv2.resize(picture, small_wh, interpolation=cv2.INTER_AREA)
+    small = _small(picture)
     cluster = cv2.medianBlur(_clustered(_features(small)).astype(np.uint8), 5)
     regions, count = np.zeros(cluster.shape, np.int32), 0
     for k in range(CLUSTERS):
@@ -69,21 +87,23 @@ def _with_scraps(regions: Array) -> Array:
 
 def looks(picture: Array, regions: Array) -> dict[int, Look]:
     """The look of each region of ``picture``."""
-    lab = _lab(picture)
-    mean = cv2.blur(lab, (7, 7))
-    rough = np.sqrt(np.maximum(cv2.blur(lab * lab, (7, 7)) - mean * mean, 0)).sum(-1)
+    small = _small(picture)
+    regions = cv2.resize(regions.astype(np.float32), small.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
+    lab = _lab(small)
+    mean = cv2.blur(lab, (5, 5))
+    rough = np.sqrt(np.maximum(cv2.blur(lab * lab, (5, 5)) - mean * mean, 0)).sum(-1)
     found = {}
     for region in np.unique(regions[regions > 0]):
         inside = regions == region
-        colour, roughness = lab[inside].mean(0), float(rough[inside].mean())
-        found[int(region)] = Look(centre_of(inside), float(inside.mean()), colour, roughness)
+        colour, roughness = lab[inside].mean(0), float(np.median(rough[inside]))
+        found[int(region)] = Look(Place.of(inside), colour, roughness)
     return found
 
 
-def centre_of(mask: Array) -> tuple[float, float]:
-    """(x, y) in [0, 1]."""
-    rows, columns = np.nonzero(mask)
-    return (float(columns.mean()) + 0.5) / mask.shape[1], (float(rows.mean()) + 0.5) / mask.shape[0]
+def _small(picture: Array) -> Array:
+    h, w = picture.shape[:2]
+    scale = min(WORKING_PX / max(h, w), 1.0)
+    return cv2.resize(picture, (max(round(w * scale), 1), max(round(h * scale), 1)), interpolation=cv2.INTER_AREA)
 
 
 def colour_of(picture: Array, mask: Array) -> Array:
@@ -106,28 +126,33 @@ def assigned(
         names = list(left)
         uses = -(-len(labels) // len(names)) + 1
         cost = np.array([[_cost(surfaces[label], left[r]) for r in names] for label in labels])
-        again = np.concatenate([cost + REUSE * use for use in range(uses)], 1)
+        matters = np.sqrt([[surfaces[label].place.share] for label in labels]) + LEAST_SAY
+        again = np.concatenate([cost + REUSE * use for use in range(uses)], 1) * matters
         rows, columns = linear_sum_assignment(again)
         chosen |= {labels[row]: (names[column % len(names)],) for row, column in zip(rows, columns, strict=True)}
     return chosen
 
 
 def _cost(surface: Look, region: Look) -> float:
-    place = DOWN * abs(surface.centre[1] - region.centre[1]) + ACROSS * abs(surface.centre[0] - region.centre[0])
-    return place + SHARE * abs(np.log(surface.share / region.share)) + _colour_cost(surface, region)
+    a, b = surface.place, region.place
+    cost = DOWN * (abs(a.top - b.top) + abs(a.bottom - b.bottom)) + ACROSS * abs(a.across - b.across)
+    return cost + SHARE * abs(np.log(a.share / b.share)) + _colour_cost(surface, region)
 
 
 def _background_cost(surface: Look, region: Look) -> float:
     brightness = 0.0 if region.colour is None else float(region.colour[0])
-    return 4 * region.roughness + 1.5 * region.centre[1] - brightness - region.share + _colour_cost(surface, region)
+    place = region.place
+    height = (place.top + place.bottom) / 2
+    return 4 * region.roughness + 1.5 * height - brightness - place.share + _colour_cost(surface, region)
 
 
 def _goes_on(background: Look, other: Look) -> bool:
-    """Whether a region is more of the same background: as smooth, and not far in colour."""
+    """Whether a region is more of the same background: smooth, not far in colour, and not below it."""
     if background.colour is None or other.colour is None:
         return False
-    gap = float(np.linalg.norm((background.colour - other.colour) * (0.4, 1, 1)))  # skies differ in brightness
-    return gap < ALIKE and other.roughness < background.roughness + ALIKE_ROUGHNESS
+    gap = float(np.linalg.norm((background.colour - other.colour) * (0.6, 1, 1)))  # skies fade
+    reaches_up = other.place.top < background.place.bottom + 0.15
+    return gap < ALIKE and reaches_up and other.roughness < background.roughness + ALIKE_ROUGHNESS
 
 
 def _colour_cost(surface: Look, region: Look) -> float:

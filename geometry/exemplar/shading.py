@@ -25,7 +25,7 @@ FULL_CELL = 1000  # pixels of one label and direction that count as one whole ob
 RIDGE = 0.05
 LARGEST = np.log(3.0)  # of a correction
 DARKEST_CORNER = 0.45
-CORNER_SHARE = 0.035  # of the picture's height: how far corners darken
+CORNER_SHARE = 0.06  # of the picture's height: how far corners darken
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,21 @@ def fitted(picture: Array, normal: Array, labels: Array) -> Light:
     """The light in ``picture`` (H, W, 3) uint8 that shows surfaces of ``labels`` (H, W), 0 = none."""
     default = Light()
     surface = labels > 0
-    log = np.log(np.maximum(_luminance(picture[surface]), 1e-3) / default.shade(normal[surface]))
-    facing = np.round(normal[surface] * 2) @ (25, 5, 1)
+    if not surface.any():
+        return default
+    normal = normal[surface].astype(np.float64)
+    log = np.log(np.maximum(_luminance(picture[surface]), 1e-3) / default.shade(normal))
+    facing = np.round(normal * 2) @ (25, 5, 1)
     _, owner = np.unique(labels[surface], return_inverse=True)
-    cells, cell, count = np.unique(np.stack([owner, facing], 1), axis=0, return_inverse=True, return_counts=True)
+    cells, cell, count = np.unique(owner * 1000 + facing, return_inverse=True, return_counts=True)
     order = np.argsort(cell, kind="stable")
     groups = np.split(order, np.cumsum(count)[:-1])
     seen = np.array([np.median(log[group]) for group in groups])
-    normals = np.stack([normal[surface][group].mean(0, dtype=np.float64) for group in groups])
+    normals = np.stack([np.bincount(cell, n) / count for n in normal.T], 1)
     weight = np.sqrt(np.minimum(count / FULL_CELL, 1.0))
-    known = np.zeros((len(cells), 8 + owner.max(initial=-1) + 1))
+    known = np.zeros((len(cells), 8 + owner.max() + 1))
     known[:, :8] = np.stack(_polynomials(normals), 1)
-    known[np.arange(len(cells)), 8 + cells[:, 0].astype(int)] = 1
+    known[np.arange(len(cells)), 8 + np.round(cells / 1000).astype(int)] = 1
     ridge = np.diag(np.r_[np.full(8, RIDGE), np.full(known.shape[1] - 8, 1e-6)])
     weighted = known * weight[:, None]
     solved = np.linalg.solve(weighted.T @ weighted + ridge, weighted.T @ (seen * weight))

@@ -15,7 +15,7 @@ import numpy as np
 from geometry.exemplar.kernels import BORDER, spans
 
 Array = np.ndarray
-MOST_TEXELS = 6_000_000
+MOST_TEXELS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,25 @@ class Sheet:
 
 
 def sheets(points: Points, charts: int, coarsest: int) -> list[Sheet]:
-    """Coarsest first, down to the finest level that is wanted and has room."""
+    """Coarsest first, down to the finest level that is wanted and has room; none when not even the coarsest has."""
     finest = int(points.level.min())
     levels: list[Sheet] = []
     for level in range(max(coarsest, finest), finest - 1, -1):
         sheet = _sheet(points, charts, level)
-        if levels and sheet.index.size > MOST_TEXELS:
+        if sheet is None:
             break
         levels.append(sheet)
     return levels
 
 
-def _sheet(points: Points, charts: int, level: int) -> Sheet:
+def _sheet(points: Points, charts: int, level: int) -> Sheet | None:
     low, high = np.full((charts, 2), np.iinfo(np.int64).max), np.full((charts, 2), np.iinfo(np.int64).min)
     spans(points.chart, points.at, points.level, level, 2.0**level, low, high)
     present = np.flatnonzero(high[:, 0] >= low[:, 0])
     low, room = low - 2, high - low + 5
     corner, hw = _packed(room[present])
+    if hw[0] * hw[1] > MOST_TEXELS:
+        return None
     shift = np.zeros((charts, 2), np.int64)
     shift[present] = corner - low[present]
     index = np.full(hw, -1, np.int32)

@@ -30,12 +30,13 @@ from geometry.shapes import expect_shape
 Array = np.ndarray
 SIDE = 2 * REACH + 1
 ALPHA = 500.0 * SIDE * SIDE  # squared code values: how little completeness counts against likeness
-MOST_COMPARED = 1000  # patches of the source at the coarsest level
+MOST_COMPARED, MOST_COMPARISONS = (150, 800), 3_000_000  # patches of the source at the coarsest level
 FEWEST = 24  # whole patches; with fewer, torn ones are used as well
+NEARBY = 60.0  # squared code values for each squared texel that an exact match moves: where all are alike, none does
 RESEMBLING = 2
 SNAP = 8  # texels: a coarser level's match may lie where the finer one has no whole patch
 CHUNK = 4096
-COARSE_ROUNDS, FINE_ROUNDS, FINEST_ROUNDS = 3, 2, 2
+COARSE_ROUNDS, FINE_ROUNDS, FINEST_ROUNDS = 2, 2, 2
 THREADS, FEW = 2, 2000
 
 
@@ -113,7 +114,6 @@ def filled(
                 work.vote(REACH)
         else:
             work.inherit(targets[i - 1], levels[i - 1], match, pictures[-1])
-            work.vote(1)
             for _ in range(FINEST_ROUNDS if i == len(targets) - 1 else FINE_ROUNDS):
                 work.refine()
                 work.vote(1 if i == len(targets) - 1 else REACH)
@@ -170,6 +170,7 @@ class _Work:
 
     def match_exactly(self, complete: bool) -> None:
         self.match[self.rows, self.columns] = self._nearest(self.rows, self.columns, complete)
+        self.refine()
 
     def refine(self) -> None:
         found = self.match.copy()
@@ -191,17 +192,25 @@ class _Work:
 
     def _nearest(self, rows: Array, columns: Array, complete: bool) -> Array:
         """(N,) flat indices of the best of all usable patches."""
-        centres = _thinned(self.source.centres)
+        centres = _thinned(self.source.centres, len(rows))
         there, there_weight = _patches(self.source.picture, self.source.have.astype(np.float32), centres)
         costs = []
         flat = rows * self.state.shape[1] + columns
         for start in range(0, len(flat), CHUNK):
             here, weight = _patches(self.picture, self.state, flat[start : start + CHUNK])
-            costs.append(_costs(here, weight, there, there_weight))
+            cost = _costs(here, weight, there, there_weight)
+            costs.append(cost + NEARBY * self._moves(flat[start : start + CHUNK], centres))
         cost = np.concatenate(costs) if costs else np.zeros((0, len(centres)), np.float32)
         if complete and len(cost):
             cost = cost / (ALPHA + cost.min(0))
         return centres[np.argmin(cost, 1)] if len(cost) else np.zeros(0, np.int64)
+
+    def _moves(self, flat: Array, centres: Array) -> Array:
+        """(N, M) float32 squared distance in the source between the matches of texels and other ones; 0 for none."""
+        match, width = self.match.reshape(-1)[flat], self.source.usable.shape[1]
+        down = match[:, None] // width - centres // width
+        across = match[:, None] % width - centres % width
+        return np.where(match[:, None] >= 0, down * down + across * across, 0).astype(np.float32)
 
 
 def _split(count: int, work: Callable[[int, int], None], few: int) -> None:
@@ -214,8 +223,10 @@ def _split(count: int, work: Callable[[int, int], None], few: int) -> None:
             list(pool.map(work, cuts[:-1], cuts[1:]))
 
 
-def _thinned(centres: Array) -> Array:
-    return centres[:: max(-(-len(centres) // MOST_COMPARED), 1)]
+def _thinned(centres: Array, count: int) -> Array:
+    """As many of ``centres`` as may be compared with ``count`` patches."""
+    most = int(np.clip(MOST_COMPARISONS / max(count, 1), *MOST_COMPARED))
+    return centres[:: max(-(-len(centres) // most), 1)]
 
 
 def _patches(picture: Array, weight: Array, flat: Array) -> tuple[Array, Array]:
@@ -240,7 +251,7 @@ def _resembling(source: Source) -> Array:
     """The texels most like each one, but not beside it."""
     similar = np.full((source.usable.size, RESEMBLING), -1, np.int64)
     centres = source.centres
-    compared = _thinned(centres)
+    compared = _thinned(centres, len(centres))
     there, there_weight = _patches(source.picture, source.have.astype(np.float32), compared)
     width = source.usable.shape[1]
     for start in range(0, len(centres), CHUNK):

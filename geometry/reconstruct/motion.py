@@ -1,7 +1,8 @@
 """Masks of what moves by itself, with labels that stay with each object, streamed over clips of any length.
 
-    gather evidence (still_world.py) -> carry it along the flow, backwards then forwards -> segment, hand labels on
-    (segment.py) -> draw contours on the working raster -> forget what hardly lived
+    gather evidence (still_world.py) -> with parallax, let stiff things and the still world compete (stiff_things.py,
+    stiff.py) -> carry it along the flow, backwards with a first look at what there is, then forwards -> segment, hand
+    labels on (segment.py) -> draw contours on the working raster -> forget what hardly lived
 
 Between the passes evidence lies in files, so that memory does not grow with the clip. A user's click says that what is
 under it moves: its region is found by colour, followed both ways, and joins the evidence.
@@ -18,7 +19,9 @@ import cv2
 import numpy as np
 
 from geometry.masks import agreed_flow, one_thread
-from geometry.reconstruct.segment import ObjectTracker, SegmentSettings, segment
+from geometry.reconstruct.segment import Looks, ObjectTracker, SegmentSettings, segment
+from geometry.reconstruct.stiff import StiffSettings, StiffVotes, stiff_votes
+from geometry.reconstruct.stiff_things import find_stiff_things
 from geometry.reconstruct.still_world import Evidence, EvidenceSettings, Kind, StillWorld, gather, sampled
 from geometry.scene import DepthSource, FrameSource
 from geometry.trajectory import CameraPath
@@ -29,6 +32,8 @@ Report = Callable[[int, int], None]
 BLOCK = 48  # frames that are read forwards, to be visited backwards
 MOST_WEIGHT = 3.0  # of carried evidence
 MOST_LABELS = 255
+SURE_STILL = 0.5  # weight of evidence that even a click does not outweigh, where what is clicked is seen to move:
+SEEN_TO_MOVE = 0.4  # share of its region
 
 
 class BadClick(ValueError):
@@ -48,6 +53,7 @@ class Click:
 class MotionSettings:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     segment: SegmentSettings = field(default_factory=SegmentSettings)
+    stiff: StiffSettings = field(default_factory=StiffSettings)
     memory: float = 0.6  # of evidence, from frame to frame
     own_word: float = 0.8  # of a frame that is sure itself: so much less its neighbours count
     shortest_life: int = 5  # frames; what lives less was noise, unless the clip is no longer
@@ -101,9 +107,11 @@ def find_motion(
     world = StillWorld(clip, cameras, depth, kind, s.evidence.side_px)
     search = _Search(world, s, seed, workdir, report)
     search.gather()
+    if kind == "parallax":
+        search.ask_stiff_things()
     for click in clicks:
         search.follow(click)
-    search.carry_back()
+    search.look_back()
     search.write_labels(folder)
     empty = np.zeros(cameras.cameras[0].hw, np.uint8)
     for frame in clip.numbers:
@@ -137,22 +145,40 @@ class _Search:
         self.world, self.s, self.seed, self.report = world, s, seed, report
         self.frames = world.cameras.frames
         self.own, self.ahead = _EvidenceFolder(workdir / "own"), _EvidenceFolder(workdir / "ahead")
+        self.first, self.looks = MotionFolder(workdir / "first"), Looks(s.segment.colour_bins)
+        self.names = np.zeros(1, np.uint8)
 
     def gather(self) -> None:
         for done, (frame, evidence) in enumerate(gather(self.world, self.frames, self.s.evidence)):
             self.own.write(frame, evidence)
             self.report(done + 1, 2 * len(self.frames))
 
-    def carry_back(self) -> None:
-        """What later frames know of each frame."""
+    def look_back(self) -> None:
+        """What later frames know of each frame; and a first look: which objects there are, and their colours."""
+        tracker, self.looks = ObjectTracker(self.s.segment), Looks(self.s.segment.colour_bins)
         later: tuple[Array, Evidence] | None = None
         for frame, picture in self._backwards(self.frames):
-            evidence = self.own.read(frame)
+            evidence, flow = self.own.read(frame), None
             known = Evidence(np.zeros_like(evidence.value), np.zeros_like(evidence.value))
             if later is not None:
-                known = self._carried(picture, *later)
+                flow, agree = agreed_flow(picture, later[0])
+                known = _moved(later[1], flow, agree, self.s.memory)
             self.ahead.write(frame, known)
-            later = picture, self._with(evidence, known)
+            both = self._with(evidence, known)
+            labels = tracker.step(picture, segment(picture, both, self.s.segment) > 0, flow)
+            self.looks.add(picture, labels, (evidence.value > 0) & (evidence.weight > self.s.segment.still_weight))
+            _write_wide(self.first, frame, labels.astype(np.uint16))
+            later = picture, both
+        self.names = self._names(tracker)
+        self.looks = self.looks.renamed(self.names)
+
+    def _names(self, tracker: ObjectTracker) -> Array:
+        """(labels,) uint8: what becomes of each label of ``tracker``."""
+        final = tracker.final_labels(min(self.s.shortest_life, len(self.frames)))
+        table = np.zeros(max(final, default=0) + 1, np.uint8)
+        for label, number in final.items():
+            table[label] = number if number <= MOST_LABELS else 0
+        return table
 
     def _with(self, own: Evidence, carried: Evidence) -> Evidence:
         """What neighbours say counts most where a frame says nothing itself: flow bleeds over contours."""
@@ -164,10 +190,6 @@ class _Search:
         for begin in range((len(frames) - 1) // BLOCK * BLOCK, -1, -BLOCK):
             block = [(n, self.world.picture(n)) for n in frames[begin : begin + BLOCK]]
             yield from reversed(block)
-
-    def _carried(self, picture: Array, other_picture: Array, evidence: Evidence) -> Evidence:
-        flow, agree = agreed_flow(picture, other_picture)
-        return _moved(evidence, flow, agree, self.s.memory)
 
     # -- clicks
 
@@ -189,8 +211,9 @@ class _Search:
             prior = Evidence(np.where(region, np.float32(1), np.float32(-1)), np.ones(region.shape, np.float32))
             known = _moved(prior, flow, np.maximum(agree, 0.2), 1.0)
             own = self.own.read(frame)
-            # It may stand still: only evidence that it moves is asked.
-            soft = segment(here, known.plus(own, (own.value > 0).astype(np.float32)), self.s.segment)
+            # It may stand still: then only evidence that it moves is asked.
+            asked = (own.value > 0) | _moves(own, known.value > 0)
+            soft = segment(here, known.plus(own, asked.astype(np.float32)), self.s.segment)
             reach = cv2.dilate((known.value > 0).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
             region, picture = (soft > 0) & reach, here
             if region.sum() < self.s.segment.smallest_share * region.size:
@@ -198,8 +221,10 @@ class _Search:
             self._believe(frame, region)
 
     def _believe(self, frame: int, region: Array) -> None:
-        """What a user said weighs more than what was seen."""
+        """What a user said weighs more than what was seen, but for the contour of what is seen to move."""
         own = self.own.read(frame)
+        if _moves(own, region):
+            region = region & ~((own.value < 0) & (own.weight > SURE_STILL))
         value, weight = np.where(region, 1, own.value), np.where(region, MOST_WEIGHT, own.weight)
         self.own.write(frame, Evidence(value, weight))
 
@@ -214,6 +239,21 @@ class _Search:
 
     # -- objects
 
+    def ask_stiff_things(self) -> None:
+        """Let each stiff thing and the still world compete for every pixel."""
+        s = self.s.stiff
+        for stiff in find_stiff_things(self.world.clip, self.world.cameras, seed=self.seed):
+            votes: StiffVotes | None = None
+            for i, frame in enumerate(stiff.frames):
+                if i % s.every == 0:
+                    votes = stiff_votes(self.world, stiff, frame, s)
+                if votes is not None:
+                    self.own.write(frame, votes.joined(self.own.read(frame), s, here=i % s.every == 0))
+
+    def first_labels(self, frame: int) -> Array:
+        """(h, w) labels of the first look, small."""
+        return self.names[_read_wide(self.first, frame)]
+
     def write_labels(self, folder: MotionFolder) -> None:
         tracker = ObjectTracker(self.s.segment)
         before: tuple[Array, Evidence] | None = None
@@ -223,15 +263,13 @@ class _Search:
             if before is not None:
                 flow, agree = agreed_flow(picture, before[0])
                 known = self._with(own, _moved(before[1], flow, agree, self.s.memory))
-            soft = segment(picture, self._with(known, self.ahead.read(frame)), self.s.segment)
+            everything = self._with(known, self.ahead.read(frame))
+            soft = segment(picture, everything, self.s.segment, (self.first_labels(frame), self.looks))
             labels = tracker.step(picture, soft > 0, flow)
             _write_wide(folder, frame, self._on_lens(frame, soft, labels))
             before = picture, known
             self.report(len(self.frames) + done + 1, 2 * len(self.frames))
-        final = tracker.final_labels(min(self.s.shortest_life, len(self.frames)))
-        table = np.zeros(max(final, default=0) + 1, np.uint8)
-        for label, number in final.items():
-            table[label] = number if number <= MOST_LABELS else 0
+        table = self._names(tracker)
         for frame in self.frames:
             folder.write(frame, table[_read_wide(folder, frame)])
 
@@ -272,6 +310,12 @@ def _region_at(
     inside = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
     _, parts = cv2.connectedComponents(inside)
     return parts == parts[at[1], at[0]]
+
+
+def _moves(own: Evidence, region: Array) -> bool:
+    """Whether evidence sees a fair part of (h, w) bool ``region`` move."""
+    seen = (own.value > 0) & (own.weight > SURE_STILL)
+    return bool(region.any() and seen[region].mean() > SEEN_TO_MOVE)
 
 
 def _moved(evidence: Evidence, flow: Array, agree: Array, share: float) -> Evidence:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from geometry.camera import Camera, pixel_centres
+from geometry.camera import Camera, pixel_rays
 from geometry.scene import Plane
 
 Array = np.ndarray
@@ -103,7 +103,7 @@ def plane_q(plane: Plane, camera: Camera, camera_from_world: Array) -> Array:
     offset = plane.offset + normal @ camera_from_world[:3, 3]
     if abs(offset) < 1e-9:
         return np.zeros(camera.hw, np.float32)
-    q = camera.rays_from_px(pixel_centres(camera.wh)) @ normal / offset
+    q = pixel_rays(camera) @ normal / offset
     return np.maximum(q, 0).astype(np.float32)
 
 

@@ -52,6 +52,19 @@ class Contact:
     sigma: float
 
 
+@dataclass(frozen=True)
+class StiffMotion:
+    """A stiff thing as the camera sees it, in a unit of length and axes of its own."""
+
+    frames: tuple[int, ...]  # ascending
+    camera_from_object: Array  # (N, 4, 4)
+    points: Array  # (P, 3)
+    error_px: float  # median over all that was seen
+
+    def pose(self, frame: int) -> Array:
+        return self.camera_from_object[self.frames.index(frame)]
+
+
 def find_rigid_track(
     clip: FrameSource, scene: Scene4D, mover: Mover, contacts: Mapping[int, Contact], *, seed: int
 ) -> RigidTrack | None:
@@ -59,8 +72,7 @@ def find_rigid_track(
     if len(mover.frames) < MIN_LIFE or scene.motion is None:
         return None
     cameras = scene.cameras.select(mover.frames)
-    tracks = _tracks(clip, scene.motion, mover)
-    solved = _solve(tracks, cameras, seed)
+    solved = solve_stiff(_tracks(clip, scene.motion, mover), cameras, seed=seed)
     if solved is None:
         return None
     scale = _scale_by_still_point(solved, cameras)
@@ -77,6 +89,19 @@ def find_rigid_track(
         solved.frames[rest], solved.frames, world_from_object @ rigid.inverse(world_from_object[rest]),
         rigid.transform(world_from_object[rest], scale * solved.points),
     )
+
+
+def solve_stiff(tracks: Tracks, cameras: CameraPath, *, seed: int) -> StiffMotion | None:
+    """Shape and motion of what ``tracks`` hang on, or None where that is not one stiff thing.
+
+    A thing that is seen small looks alike turned either way (the bas-relief ambiguity), so more than one pair of frames
+    is tried as a start, and what explains all frames best is taken.
+    """
+    flat = normalised(tracks, cameras)
+    keys = _keys(tracks)
+    focal = float(np.median([camera.fx for camera in cameras.cameras]))
+    tried = (_grown(tracks, flat, pair, keys, focal) for pair in _first_pairs(tracks, flat, keys, cameras, seed))
+    return min((found for found in tried if found is not None), key=lambda found: found.error_px, default=None)
 
 
 @dataclass(frozen=True)
@@ -131,30 +156,9 @@ def _tracks(clip: FrameSource, motion: MotionSource, mover: Mover) -> Tracks:
 # --- structure from motion inside a mask -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Solved:
-    frames: tuple[int, ...]
-    camera_from_object: Array  # (N, 4, 4), in the object's own unit of length
-    points: Array  # (P, 3)
-    error_px: float  # median over all that was seen
-
-
-def _solve(tracks: Tracks, cameras: CameraPath, seed: int) -> _Solved | None:
-    """Shape and poses, or None where they do not explain the tracks.
-
-    A thing that is seen small looks alike turned either way (the bas-relief ambiguity), so more than one pair of frames
-    is tried as a start, and what explains all frames best is taken.
-    """
-    flat = _normalised(tracks, cameras)
-    keys = _keys(tracks)
-    focal = float(np.median([camera.fx for camera in cameras.cameras]))
-    tried = (_grown(tracks, flat, pair, keys, focal) for pair in _first_pairs(tracks, flat, keys, cameras, seed))
-    return min((found for found in tried if found is not None), key=lambda found: found.error_px, default=None)
-
-
 def _grown(
     tracks: Tracks, flat: Array, start: dict[int, Array], keys: Sequence[int], focal: float
-) -> _Solved | None:
+) -> StiffMotion | None:
     """From two poses to all: key frames first, each round as many more as are known already."""
     ids, poses, waiting = np.unique(tracks.track), dict(start), [n for n in keys if n not in start]
     points = np.full((len(ids), 3), np.nan)
@@ -175,7 +179,7 @@ def _grown(
     return _believable(tracks, flat, {n: p for n, p in everywhere.items() if p is not None}, ids, points, focal)
 
 
-def _normalised(tracks: Tracks, cameras: CameraPath) -> Array:
+def normalised(tracks: Tracks, cameras: CameraPath) -> Array:
     """(M, 2) observations on the plane z = 1, without the lens."""
     out = np.zeros_like(tracks.xy)
     for frame in tracks.frames:
@@ -315,7 +319,7 @@ def _resect(
 
 def _believable(
     tracks: Tracks, flat: Array, poses: dict[int, Array], ids: Array, points: Array, focal: float
-) -> _Solved | None:
+) -> StiffMotion | None:
     """The solve, if enough frames and tracks agree with it."""
     if len(poses) < max(MIN_LIFE, MIN_FRAMES_SHARE * len(tracks.frames)):
         return None
@@ -325,13 +329,13 @@ def _believable(
     share = np.isfinite(points[np.searchsorted(ids, tracks.track), 0]).mean()
     if not (share >= MIN_SHARE and error < MOST_ERROR_PX):
         return None
-    return _Solved(tuple(poses), np.stack(list(poses.values())), points[np.isfinite(points[:, 0])], error)
+    return StiffMotion(tuple(poses), np.stack(list(poses.values())), points[np.isfinite(points[:, 0])], error)
 
 
 # --- scale -----------------------------------------------------------------------------------------------------------
 
 
-def _scale_by_still_point(solved: _Solved, cameras: CameraPath) -> float | None:
+def _scale_by_still_point(solved: StiffMotion, cameras: CameraPath) -> float | None:
     """World units per unit of the object, if some point of it (an axis, a pivot) stands still in the world.
 
     ``s (R_co a + t_co) = R_cw (p - camera centre)`` in every frame is linear in s, s a and p.
@@ -356,7 +360,7 @@ def _scale_by_still_point(solved: _Solved, cameras: CameraPath) -> float | None:
     return scale if travelled > 0.05 * distance and missed < 0.02 * travelled else None
 
 
-def _scale_by_contact(solved: _Solved, cameras: CameraPath, contacts: Mapping[int, Contact]) -> float | None:
+def _scale_by_contact(solved: StiffMotion, cameras: CameraPath, contacts: Mapping[int, Contact]) -> float | None:
     """World units per unit of the object, so that its points next to a contact stand upright above it."""
     ratios = []
     for pose, frame in zip(solved.camera_from_object, solved.frames, strict=True):

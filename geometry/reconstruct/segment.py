@@ -22,6 +22,7 @@ from geometry.masks import one_thread
 from geometry.reconstruct.still_world import Evidence, sampled
 
 Array = np.ndarray
+RARE = 2e-4  # share of a colour that is not seen
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class SegmentSettings:
     colour_sigma: float = 8.0  # of the smoother, code values
     colour_weight: float = 0.5
     colour_bins: int = 16
+    colour_reach: float = 0.12  # of a region's size, beyond it, where its colours are known from the whole clip
+    still_weight: float = 0.25  # of evidence, from which on a pixel says what is around a region
     rounds: int = 2
     doubt: float = 0.05  # weight of "nothing moves"
     sure: float = 0.5  # a region's evidence must rise to this somewhere
@@ -41,10 +44,40 @@ class SegmentSettings:
     together: float = 0.7  # of its life beside another, from which on an object is part of it
 
 
-def segment(picture: Array, evidence: Evidence, s: SegmentSettings) -> Array:
+@dataclass
+class Looks:
+    """What each object looks like over the clip: its colours, counted where a first look found it."""
+
+    bins: int
+    counts: dict[int, Array] = field(default_factory=dict)  # (bins^3,) by label
+
+    def add(self, picture: Array, labels: Array, sure: Array) -> None:
+        """``labels`` (h, w) of one frame, believed where bool ``sure`` (h, w)."""
+        index = colour_bins(picture, self.bins)
+        for label in np.unique(labels[labels > 0]).tolist():
+            seen = np.bincount(index[(labels == label) & sure], minlength=self.bins**3)
+            self.counts[label] = self.counts.get(label, np.zeros(self.bins**3)) + seen
+
+    def renamed(self, names: Array) -> Looks:
+        """``names`` (labels,): the new label of each; 0 is dropped."""
+        out = Looks(self.bins)
+        for label, counts in self.counts.items():
+            if names[label] > 0:
+                out.counts[int(names[label])] = out.counts.get(int(names[label]), 0) + counts
+        return out
+
+    def of(self, labels: Array) -> Array | None:
+        """(bins^3,) smoothed shares of the colours of the label that most of (N,) ``labels`` show; None for 0."""
+        known = np.bincount(labels[labels > 0]) if (labels > 0).any() else np.zeros(0)
+        if not known.any() or int(known.argmax()) not in self.counts:
+            return None
+        return _shares(self.counts[int(known.argmax())], self.bins)
+
+
+def segment(picture: Array, evidence: Evidence, s: SegmentSettings, first: tuple[Array, Looks] | None = None) -> Array:
     """(h, w) float32, positive where something moves; small and unsure regions are gone.
 
-    ``picture`` (h, w, 3) uint8 of the evidence's raster.
+    ``picture`` (h, w, 3) uint8 of the evidence's raster; ``first``: labels (h, w) of a first look, and their colours.
     """
     with one_thread():
         smoother = cv2.ximgproc.createFastGlobalSmootherFilter(picture, s.smoothness, s.colour_sigma)
@@ -55,7 +88,7 @@ def segment(picture: Array, evidence: Evidence, s: SegmentSettings) -> Array:
 
     soft = smooth(evidence.value, evidence.weight)
     for _ in range(s.rounds):
-        colour = _colour_evidence(picture, _regions(soft, evidence, s), s)
+        colour = _colour_evidence(picture, _regions(soft, evidence, s), evidence, s, first)
         both = evidence.plus(Evidence(colour, np.abs(colour)), s.colour_weight)
         soft = smooth(both.value, both.weight)
     kept = _regions(soft, evidence, s) > 0
@@ -74,9 +107,12 @@ def _regions(soft: Array, evidence: Evidence, s: SegmentSettings) -> Array:
     return np.where(good[labels], labels, 0)
 
 
-def _colour_evidence(picture: Array, regions: Array, s: SegmentSettings) -> Array:
-    """(h, w) in [-1, 1]: does a pixel in or near a region look like it, or like what is around it."""
+def _colour_evidence(
+    picture: Array, regions: Array, evidence: Evidence, s: SegmentSettings, first: tuple[Array, Looks] | None
+) -> Array:
+    """(h, w) in [-1, 1]: does a pixel in or near a region look like it, or like what stands still around it."""
     out = np.zeros(regions.shape, np.float32)
+    still = (evidence.value < 0) & (evidence.weight > s.still_weight)
     for number in np.unique(regions[regions > 0]):
         rows, columns = np.nonzero(regions == number)
         side = max(np.ptp(rows), np.ptp(columns)) + 1
@@ -84,9 +120,16 @@ def _colour_evidence(picture: Array, regions: Array, s: SegmentSettings) -> Arra
         box = np.s_[max(rows.min() - margin, 0) : rows.max() + margin + 1,
                     max(columns.min() - margin, 0) : columns.max() + margin + 1]
         inside, outside = regions[box] == number, regions[box] == 0
+        if (outside & still[box]).sum() > 0.1 * outside.sum():
+            outside &= still[box]
         bins = colour_bins(picture[box], s.colour_bins)
-        ratio = np.log(_density(bins, inside, s) / _density(bins, outside, s))
-        near = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) < max(6.0, 0.08 * side)
+        its, others = (histogram(bins, mask, s.colour_bins) for mask in (inside, outside))
+        everywhere = first and first[1].of(first[0][box][inside])
+        if everywhere is not None:
+            its = (its + everywhere) / 2
+        ratio = np.log((its + RARE) / (others + RARE))
+        reach = max(6.0, (0.08 if everywhere is None else s.colour_reach) * side)
+        near = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3) < reach
         out[box][near] = np.clip(ratio[bins[near]] / 3, -1, 1)
     return out
 
@@ -99,12 +142,12 @@ def colour_bins(picture: Array, bins: int) -> Array:
 
 def histogram(bins: Array, mask: Array, count: int) -> Array:
     """(count^3,) smoothed shares of the colours in ``mask``."""
-    counts = np.bincount(bins[mask], minlength=count**3).reshape(count, count, count)
-    return (gaussian_filter(counts.astype(np.float32), 0.8, mode="nearest") / max(mask.sum(), 1)).ravel()
+    return _shares(np.bincount(bins[mask], minlength=count**3), count)
 
 
-def _density(bins: Array, mask: Array, s: SegmentSettings) -> Array:
-    return histogram(bins, mask, s.colour_bins) + 2e-4
+def _shares(counts: Array, bins: int) -> Array:
+    cube = counts.reshape(bins, bins, bins).astype(np.float32)
+    return (gaussian_filter(cube, 0.8, mode="nearest") / max(float(counts.sum()), 1)).ravel()
 
 
 # --- identity over time --------------------------------------------------------------------------------------------

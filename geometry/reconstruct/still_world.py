@@ -12,6 +12,8 @@ only turned, a segment of the epipolar line when it travelled, as long as depth 
 epipolar residual where depth is unknown, and |flow - rigid flow| where it is known. It is normalised by its MAD; flow
 that does not come back within 3 px has no vote.
 
+Neither believes what a shadow does: the same texture in other light stands still.
+
 Evidence is positive where something moves; ``motion.py`` makes masks and objects of it.
 """
 
@@ -34,6 +36,7 @@ from geometry.trajectory import CameraPath
 
 Array = np.ndarray
 Kind = Literal["locked", "pan", "parallax"]
+MOST_PICTURES = 64  # small ones, that are kept
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class EvidenceSettings:
     rival_share: float = 0.15  # more votes for something else, and a pixel moves for certain
     shadow: tuple[float, float] = (0.45, 0.88)  # of the light that a shadow leaves
     shadow_hue: float = 0.045  # shares of red, green and blue may change this much
-    shadow_correlation: float = 0.4  # of the textures under it
+    shadow_correlation: float = 0.3  # of the textures under it
     flat_levels: float = 3.0  # deviation of code values where there is no texture
 
 
@@ -96,6 +99,7 @@ class StillWorld:
         self.wh = round(wh[0] * scale), round(wh[1] * scale)
         self._warps: dict[Camera, LensWarp] = {}
         self._depths: dict[int, tuple[Array, Array, Array]] = {}  # of the last frames
+        self._pictures: dict[int, Array] = {}  # the same
 
     def warp(self, frame: int) -> LensWarp:
         lens = self.cameras.camera(frame).scaled(self.wh)
@@ -105,7 +109,11 @@ class StillWorld:
 
     def picture(self, frame: int) -> Array:
         """(h, w, 3) uint8, undistorted, small."""
-        return self._undistorted(self.clip.display(frame, self.wh), frame, cv2.INTER_LINEAR)
+        if frame not in self._pictures:
+            if len(self._pictures) >= MOST_PICTURES:
+                del self._pictures[next(iter(self._pictures))]
+            self._pictures[frame] = self._undistorted(self.clip.display(frame, self.wh), frame, cv2.INTER_LINEAR)
+        return self._pictures[frame]
 
     def _undistorted(self, small: Array, frame: int, interpolation: int) -> Array:
         warp = self.warp(frame)
@@ -126,7 +134,7 @@ class StillWorld:
         if self.kind != "parallax":
             h, w = self.warp(frame).pinhole.hw
             return _mapped(self.homography(other, frame), w, h)
-        return self._seen_at(frame, other, self.inverse_depth(frame)[1])
+        return self.seen_at(frame, other, self.inverse_depth(frame)[1])
 
     def residual(self, frame: int, other: int, match: Array) -> Array:
         """(h, w) px that ``match`` (h, w, 2), where each pixel was found in ``other``, misses the still world by."""
@@ -138,20 +146,37 @@ class StillWorld:
             better = refined(self.homography(other, frame), here, match[4::8, 4::8].reshape(-1, 2))
             return np.linalg.norm(match - _mapped(better, w, h), axis=-1)
         low, _, high = self.inverse_depth(frame)
-        far = self._seen_at(frame, other, low)
-        along, off = self._seen_at(frame, other, high) - far, match - far
+        far = self.seen_at(frame, other, low)
+        along, off = self.seen_at(frame, other, high) - far, match - far
         share = np.clip((off * along).sum(-1) / ((along**2).sum(-1) + np.float32(1e-6)), 0, 1)
         return np.linalg.norm(off - share[..., None] * along, axis=-1)
 
-    def _seen_at(self, frame: int, other: int, q: Array) -> Array:
-        pair = Pair.between(self.warp(frame).pinhole, self.cameras.pose(frame),
+    def seen_at(self, frame: int, other: int, q: Array) -> Array:
+        """``still_map`` for an inverse depth (h, w)."""
+        return np.stack(self.pair(frame, other).source_px(q), -1) - np.float32(0.5)
+
+    def pair(self, frame: int, other: int) -> Pair:
+        return Pair.between(self.warp(frame).pinhole, self.cameras.pose(frame),
                             self.warp(other).pinhole, self.cameras.pose(other))
-        return np.stack(pair.source_px(q), -1) - np.float32(0.5)
+
+    def depth_from(self, frame: int, other: int) -> Array:
+        """(h, w) likely inverse depth in ``frame`` of what stands still, as ``other`` has it."""
+        own, theirs = self.inverse_depth(frame)[1], self.inverse_depth(other)[1]
+        there = self.warp(other).pinhole
+        step = self.cameras.pose(frame) @ np.linalg.inv(self.cameras.pose(other))
+        q = own
+        for _ in range(2):
+            at = self.seen_at(frame, other, q)
+            near = cv2.remap(theirs, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+            ray = (at + np.float32(0.5) - (there.cx, there.cy)) / (there.fx, there.fy)
+            z = (ray @ step[2, :2] + step[2, 2]) / np.maximum(near, 1e-9) + step[2, 3]
+            q = np.where((near > 0) & (z > 0), 1 / np.maximum(z, 1e-9), own).astype(np.float32)
+        return q
 
     def inverse_depth(self, frame: int) -> tuple[Array, Array, Array]:
         """Least, likely and greatest inverse depth (h, w) of what stands still there."""
         if frame not in self._depths:
-            if len(self._depths) > 16:
+            if len(self._depths) > 40:
                 del self._depths[next(iter(self._depths))]
             self._depths[frame] = self._read_depth(frame)
         return self._depths[frame]
@@ -284,9 +309,9 @@ def flow_vote(
     allowed = noise + 0.2 * cv2.blur(np.abs(here - cv2.blur(here, (9, 9))), (9, 9))
     better = np.clip((still_miss - miss) / noise - 0.5, 0, 1)
     agree, still_agree = (np.clip(2 - m / allowed, 0, 1) for m in (miss, still_miss))
-    shadow = _shadow(picture, lit, noise, s)
-    moving = (value > 0) & (better > s.hardly) & valid & ~shadow
-    still_agree[shadow] = 1
+    shade = shadow(picture, lit, noise, s)
+    moving = (value > 0) & (better > s.hardly) & valid & ~shade
+    still_agree[shade] = 1
     # What is slow stands still in a short step, and what is flat in any: that says less.
     weight = np.where(moving, better * agree, np.where((value > 0) | ~valid, s.hardly, 0.5) * still_agree) * inside
     return Evidence(np.where(moving, value, np.minimum(value, -0.5)).astype(np.float32), weight.astype(np.float32))
@@ -350,8 +375,10 @@ class Background:
             rivals = np.clip((self.plate.share - share) / s.rival_share, -1, 1) * self.plate.differs(picture, low, high)
             value = np.maximum(value, np.where(rivals > 0, rivals, -1))
         weight = np.minimum(heard / 3, 1)
-        shadow = _shadow(picture, mean / np.maximum(heard, 1e-6)[..., None], 1.0, s) & (value > 0)
-        return Evidence(value, np.where(shadow, 0.1 * weight, weight))
+        # Within a pixel of what moves, only the tolerance makes it still.
+        weight[(cv2.dilate((value > 0).astype(np.uint8), kernel) > 0) & (value <= 0)] *= s.hardly
+        shade = shadow(picture, mean / np.maximum(heard, 1e-6)[..., None], 1.0, s) & (value > 0)
+        return Evidence(value, np.where(shade, 0.1 * weight, weight))
 
     def _homographies(self, frame: int, picture: Array) -> dict[int, Array]:
         """``sample_from_frame``, each by way of the sample that is nearest in time."""
@@ -429,20 +456,21 @@ def _gain(seen: Array, picture: Array, vote: Array) -> Array:
     return np.append(np.clip(np.median(ratio, axis=0), 0.5, 2), 1)
 
 
-def _shadow(picture: Array, background: Array, noise: float, s: EvidenceSettings) -> Array:
+def shadow(picture: Array, background: Array, noise: float, s: EvidenceSettings) -> Array:
     """(h, w) bool: the background in less light: the same in hue (after Horprasert et al. 1999), its texture still
-    there, or as evenly dark where it has none. ``noise``: mean absolute difference of the two where nothing moves."""
+    there, or as evenly dark where it has none; or in more light, its texture there. Texture is what is finer than a
+    shadow's edge. ``noise``: mean absolute difference of the two where nothing moves."""
     here, there = picture.astype(np.float32), background.astype(np.float32)
     local = [cv2.blur(image, (5, 5)) + 1 for image in (here, there)]
     total = [image.sum(-1) for image in local]
     ratio = total[0] / total[1]
     hue = np.abs(local[0] / total[0][..., None] - local[1] / total[1][..., None]).max(-1)
-    a, b = here.mean(-1), there.mean(-1)
-    mean_a, mean_b = cv2.blur(a, (11, 11)), cv2.blur(b, (11, 11))
-    grain = 0.8 * noise**2
-    var_a = np.maximum(cv2.blur(a * a, (11, 11)) - mean_a**2 - grain, 0)
-    var_b = np.maximum(cv2.blur(b * b, (11, 11)) - mean_b**2 - grain, 0)
-    shared = cv2.blur(a * b, (11, 11)) - mean_a * mean_b
+    grey = [image.mean(-1) for image in (here, there)]
+    a, b = (image - cv2.blur(image, (5, 5)) for image in grey)
+    var_a, var_b, shared = (cv2.blur(product, (11, 11)) for product in (a * a, b * b, a * b))
     alike = shared > s.shadow_correlation * np.sqrt(var_a * var_b)
-    flat = np.maximum(var_a, var_b) < s.flat_levels**2
-    return (ratio > s.shadow[0]) & (ratio < s.shadow[1]) & (hue < s.shadow_hue) & (alike | flat)
+    variance = [cv2.blur(image**2, (11, 11)) - cv2.blur(image, (11, 11)) ** 2 for image in grey]
+    flat = np.maximum(*variance) < s.flat_levels**2 + 0.8 * noise**2
+    low, high = s.shadow
+    darker, lighter = (ratio > low) & (ratio < high), (ratio > 1 / high) & (ratio < 1 / low)
+    return (hue < s.shadow_hue) & ((darker & (alike | flat)) | (lighter & alike))

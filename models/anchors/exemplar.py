@@ -3,7 +3,10 @@
 A reference that was painted over a view is continued to other views: what exact correspondence brings over stays as it
 is, and the rest of each surface is synthesised from what is known of it. A reference that is a picture of a style
 is cut into regions, which surfaces take their texture from, and the view is lit by the blockout's form.
-See ``geometry.exemplar`` for what is used; no PatchMatch, light-path guides or counters of uses.
+
+``geometry.exemplar`` does it: surfaces unrolled into charts, patches matched exactly with normalised scores at the
+coarsest level (GPNN) and by coherence and k-coherence at finer ones. Not used: PatchMatch, light-path guides, error
+budgets, counters of uses.
 """
 
 from __future__ import annotations

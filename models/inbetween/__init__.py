@@ -1,1 +1,1 @@
-"""Clips between two anchors by video diffusion."""
+"""Clips between two anchors."""

@@ -88,6 +88,11 @@ def write_channels(path: Path, channels: Mapping[str, Array], header: Mapping[st
         file.write(str(path))
 
 
+def write_measured(path: Path, channels: Mapping[str, Array]) -> None:
+    """Maps at 24 bits a float32 value (2^-16 of it): several times smaller and faster than all digits are."""
+    write_channels(path, channels, {"compression": OpenEXR.PXR24_COMPRESSION})
+
+
 def write_rgb(path: Path, rgb: Array, *, half: bool = True) -> None:
     """(H, W, 3) scene-linear picture."""
     dtype = np.float16 if half else np.float32

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -104,11 +106,37 @@ def _name(wanted: InsertedObject, others: list[Prop]) -> str:
 
 
 def mesh_digest(path: Path) -> str:
-    """sha256 of a mesh file and, for formats that point to neighbours, of every file in its folder."""
-    files = [path]
-    if path.suffix.lower() in (".gltf", ".obj", ".usd", ".usda", ".usdc"):
-        files += sorted(p for p in path.parent.rglob("*") if p.is_file() and p != path)[:2000]
-    return files_sha256(files)
+    """sha256 of a mesh file and of the files that it names: buffers, materials, textures, layers."""
+    return files_sha256([path, *sorted({file.resolve() for file in _named_by(path) if file.is_file()} - {path})])
+
+
+def _named_by(path: Path) -> Iterator[Path]:
+    """Whether the file can be read at all, its reader says."""
+    suffix = path.suffix.lower()
+    if suffix == ".gltf":
+        try:
+            document = json.loads(path.read_bytes())
+            named = [part.get("uri", "data:") for kind in ("buffers", "images") for part in document.get(kind, ())]
+        except (ValueError, AttributeError, TypeError):
+            return
+        yield from (path.parent / unquote(uri) for uri in named if not uri.startswith("data:"))
+    elif suffix in (".obj", ".mtl"):
+        for line in path.read_text(errors="replace").splitlines():
+            words = line.split()
+            if len(words) > 1 and words[0].startswith(("mtllib", "map_", "bump", "disp", "norm", "refl")):
+                file = path.parent / (line.split(maxsplit=1)[1].strip() if words[0] == "mtllib" else words[-1])
+                yield file
+                if words[0] == "mtllib" and file.is_file():
+                    yield from _named_by(file)
+    elif suffix in (".usd", ".usda", ".usdc"):
+        from pxr import Tf, UsdUtils
+
+        try:
+            layers, assets, _ = UsdUtils.ComputeAllDependencies(str(path))
+        except Tf.ErrorException:
+            return
+        yield from (Path(layer.realPath) for layer in layers)
+        yield from map(Path, assets)
 
 
 def cameras_digest(path: Path) -> str:

@@ -22,6 +22,7 @@ from services.pipelines.context import Artifact, Context
 from services.pipelines.inputs import files_sha256
 from services.pipelines.painters import Backend, choose
 from services.pipelines.requests import AnchorEdit, AnchorsRequest, GuidesRequest, PrevisRequest
+from services.pipelines.stages.check_model import check_model
 from services.pipelines.stages.choose_anchors import Choice, ChoiceConfig, choose_anchors, load_choice
 from services.pipelines.stages.finish_previs import FinishConfig, finish_previs
 from services.pipelines.stages.inbetween import ArcConfig, FitConfig, carry_arc, dream_arc, fit_arcs, load_lengths
@@ -35,13 +36,14 @@ from services.pipelines.stages.paint_anchor import (
 )
 from services.pipelines.stages.render_guides import GuidesConfig, render_guides
 from services.pipelines.stages.survey_shot import Survey, SurveyConfig, load_survey, survey_shot
+from services.pipelines.stages.train_look import TrainingConfig, train_look
 from services.pipelines.stages.write_report import versions, write_report
 from services.pipelines.style_inputs import Look, on_raster, open_look, read_rgb8
 
 CHUNK = 24  # frames per stage: what a crash can cost
 LISTED = 8  # frames that a warning names
 NEIGHBOURS = 4  # anchors on either side of an arc's own that may show what these do not
-ANCHOR_SEED, ARC_SEED = 1, 2
+ANCHOR_SEED, ARC_SEED, STYLE_SEED = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Painting:
     backend: Backend
     choice: Choice
     edits: Mapping[int, AnchorEdit]
+    learns: bool  # the painter is trained on the reference first
 
     def frames(self, shot: Shot) -> tuple[int, ...]:
         """Those of the shot that have an anchor."""
@@ -83,8 +86,10 @@ def run_guides(request: GuidesRequest, context: Context) -> dict[str, Any]:
 
 def run_anchors(request: AnchorsRequest, context: Context) -> dict[str, Any]:
     work, painting = _begin(request, context, None)
-    _guides(work, 0.15)
-    _, anchors = _anchors(work, painting, 0.7)
+    _check_painter(work, painting)
+    _guides(work, 0.1)
+    painting = _trained(work, painting, 0.2)
+    _, anchors = _anchors(work, painting, 0.55 if painting.learns else 0.75)
     return _finish(work, "anchors", request, _painting_facts(work, painting), 0.05, tuple(anchors))
 
 
@@ -93,11 +98,13 @@ def run_previs(request: PrevisRequest, context: Context) -> dict[str, Any]:
     mover = choose("inbetween", "inbetween_backend", request.inbetween_backend, settings.previs.inbetween_backend,
                    settings.models)
     work, painting = _begin(request, context, mover)
-    lengths = _fitting(work, painting, mover)
+    lengths = _fitting(work, painting, mover, 0.05)
+    _check_painter(work, painting)
     _guides(work, 0.1)
-    painted, anchors = _anchors(work, painting, 0.35)
+    painting = _trained(work, painting, 0.15)
+    painted, anchors = _anchors(work, painting, 0.2 if painting.learns else 0.35)
     painting.backend.close()
-    _arcs(work, painting, mover, lengths, painted, anchors, 0.35)
+    _arcs(work, painting, mover, lengths, painted, anchors, 0.35 if mover.is_embedded else 0.3)
     facts = _painting_facts(work, painting)
     facts["backends"]["inbetween"] = mover.name
     return _finish(work, "previs", request, facts, 0.1, tuple(anchors))
@@ -109,7 +116,8 @@ def _begin(request: AnchorsRequest, context: Context, mover: Backend | None) -> 
                      settings.models)
     shot = open_shot(request.shot, request.style)
     reads_text = not painter.is_embedded or (mover is not None and not mover.is_embedded)
-    look = open_look(request, shot, painter, reads_text)
+    will_train = settings.previs.style_steps > 0
+    look = open_look(request, shot, painter, reads_text=reads_text, will_train=will_train)
     for warning in look.warnings:
         context.warn(warning)
     edits = _edits(request, shot)
@@ -122,7 +130,8 @@ def _begin(request: AnchorsRequest, context: Context, mover: Backend | None) -> 
         ),
         inputs={"scene": shot.digest}, source=work.source,
     )
-    return work, Painting(request, look, painter, load_choice(artifact), edits)
+    learns = will_train and not painter.is_embedded and look.adapter is None
+    return work, Painting(request, look, painter, load_choice(artifact), edits, learns)
 
 
 def _edits(request: AnchorsRequest, shot: Shot) -> dict[int, AnchorEdit]:
@@ -174,6 +183,28 @@ def _guides(work: Work, weight: float) -> None:
             inputs={"scene": work.shot.digest}, source=work.source,
         )
         work.deliver(artifact)
+
+
+def _check_painter(work: Work, painting: Painting) -> None:
+    backend = painting.backend
+    if not backend.is_embedded:
+        work.context.stage(check_model, label="check the model", weight=0, config=backend.name,
+                           inputs={"model": backend.digest}, backend=backend)  # fmt: skip
+
+
+def _trained(work: Work, painting: Painting, weight: float) -> Painting:
+    """With a painter that has learned the reference, where it shall."""
+    look, backend, steps = painting.look, painting.backend, work.context.settings.previs.style_steps
+    if not painting.learns:
+        return painting
+    artifact = work.context.stage(
+        train_look, label="learn the style", weight=weight,
+        config=TrainingConfig(steps, look.prompt, (painting.request.seed, STYLE_SEED)),
+        inputs={"scene": work.shot.digest if look.aligned_frame is not None else "", "look": look.digest,
+                "model": backend.digest},
+        backend=backend, look=look, source=work.source,
+    )
+    return replace(painting, look=replace(look, adapter=artifact.path, digest=f"{look.digest} {artifact.digest}"))
 
 
 def _anchors(
@@ -234,7 +265,7 @@ def _spans(frames: Sequence[int], anchors: Sequence[int]) -> list[tuple[int, ...
     return [tuple(frame for frame in frames if a <= frame <= b) for a, b in pairwise(anchors)]
 
 
-def _fitting(work: Work, painting: Painting, mover: Backend) -> dict[int, int]:
+def _fitting(work: Work, painting: Painting, mover: Backend, weight: float) -> dict[int, int]:
     """How many frames a learned model makes for arcs of some lengths; it is told what it cannot do before anything is
     painted."""
     if mover.is_embedded:
@@ -243,7 +274,7 @@ def _fitting(work: Work, painting: Painting, mover: Backend) -> dict[int, int]:
     w, h = work.shot.wh
     config = FitConfig(tuple(sorted({len(span) for span in spans if len(span) > 2})), (h, w))
     artifact = work.context.stage(
-        fit_arcs, label="check the model", weight=0.05, config=config, inputs={"model": mover.digest}, backend=mover
+        fit_arcs, label="check the model", weight=weight, config=config, inputs={"model": mover.digest}, backend=mover
     )
     mover.close()
     return load_lengths(artifact)

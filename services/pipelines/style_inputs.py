@@ -35,15 +35,20 @@ class Look:
     warnings: tuple[str, ...] = ()
 
 
-def open_look(request: AnchorsRequest, shot: Shot, painter: Backend, reads_text: bool) -> Look:
-    """``reads_text``: some model of the job takes a prompt. Raises ``InvalidRequest`` that names the field."""
+def open_look(
+    request: AnchorsRequest, shot: Shot, painter: Backend, *, reads_text: bool, will_train: bool
+) -> Look:
+    """``reads_text``: some model of the job takes a prompt; ``will_train``: the painter gets to know the reference.
+
+    Raises ``InvalidRequest`` that names the field.
+    """
     style = request.style
     reference, warnings = read_rgb8(Path(style.reference), "style.reference")
     height, width = reference.shape[:2]
     if not SMALLEST_PX <= min(width, height) <= max(width, height) <= LARGEST_PX:
         expected = f"a picture with sides of {SMALLEST_PX}..{LARGEST_PX} px"
         raise InvalidRequest("style.reference", expected, f"{width} x {height}")
-    _check_words(style, painter, reads_text)
+    _check_words(style, painter, reads_text, will_train)
     regions = _regions(style, shot, (width, height))
     if style.aligned_frame is not None:
         reference = on_raster(reference, shot.wh, "style.reference")
@@ -53,13 +58,13 @@ def open_look(request: AnchorsRequest, shot: Shot, painter: Backend, reads_text:
     return Look(reference, style.aligned_frame, regions, style.prompt, adapter, digest, warnings)
 
 
-def _check_words(style: PrevisStyle, painter: Backend, reads_text: bool) -> None:
+def _check_words(style: PrevisStyle, painter: Backend, reads_text: bool, will_train: bool) -> None:
     if style.prompt and not reads_text:
         raise InvalidRequest("style.prompt", "none: the embedded painter reads no text; choose another with "
                              "anchors_backend", repr(style.prompt))
     if painter.is_embedded and style.adapter:
         raise InvalidRequest("style.adapter", "none: the embedded painter needs no training", style.adapter)
-    if not painter.is_embedded and not (style.prompt or style.adapter):
+    if not (painter.is_embedded or style.prompt or style.adapter or will_train):
         raise InvalidRequest("style.prompt", "a prompt, or an adapter trained on the reference: the picture alone "
                              f"tells {painter.name} nothing", "neither")
     if not painter.is_embedded and style.regions:

@@ -47,3 +47,15 @@ def path(frames: int = 8, wh: tuple[int, int] = WH, *, step: float = 0.15) -> Ca
 
 def street_guides(frames: int = 8, wh: tuple[int, int] = WH) -> GuideSource:
     return GuideSource(street, path(frames, wh), keep=12)
+
+
+def looking_from(*eyes: tuple[float, float, float], target: tuple[float, float, float] = (0, 0, 0)) -> CameraPath:
+    """One frame an eye, 53 degrees wide."""
+    lens = Camera(160, 160, 80, 60, WH)
+    poses = np.stack([rigid.look_at(eye, target) for eye in eyes])
+    return CameraPath(tuple(range(len(eyes))), (lens,) * len(eyes), poses)
+
+
+def wall(frame: float) -> tuple[Instance, ...]:
+    """18 x 18 in the plane z = 0."""
+    return (Instance((quad((0, 0, 0), (9, 0, 0), (0, 9, 0)),), np.eye(4), 1),)

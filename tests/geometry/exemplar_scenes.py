@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -18,13 +20,15 @@ WH = (180, 120)
 FINER = 2  # what is painted has 2 x 2 samples a pixel
 
 
-def guides(frames: int = 8, wh: tuple[int, int] = WH) -> GuideSource:
-    return GuideSource(street, path(frames, wh), keep=4)
+def guides(wh: tuple[int, int] = WH) -> GuideSource:
+    """The same lenses on any raster."""
+    cameras = path(8, WH)
+    return GuideSource(street, replace(cameras, cameras=tuple(lens.scaled(wh) for lens in cameras.cameras)), keep=4)
 
 
 def painted(frame: int, wh: tuple[int, int] = WH) -> Array:
     """(H, W, 3) uint8: the truth, with smooth silhouettes."""
-    fine = guides(8, (wh[0] * FINER, wh[1] * FINER)).guides(frame).gbuffer
+    fine = guides((wh[0] * FINER, wh[1] * FINER)).guides(frame).gbuffer
     return srgb_from_linear(cv2.resize(_radiance(fine), wh, interpolation=cv2.INTER_AREA))
 
 

@@ -13,21 +13,9 @@ from geometry.guides import GuideSource
 from geometry.render.base import Instance
 from geometry.survey import Survey
 from geometry.trajectory import CameraPath
-from tests.geometry.blockout_scenes import block, path, street
+from tests.geometry.blockout_scenes import WH, block, looking_from, path, street, wall
 from tests.geometry.painted_scenes import PAINTS, true_picture
 from tests.geometry.render.shapes_for_render import quad
-
-WH = (160, 120)
-
-
-def looking_from(*eyes: tuple[float, float, float], target: tuple[float, float, float] = (0, 0, 0)) -> CameraPath:
-    lens = Camera(160, 160, 80, 60, WH)
-    poses = np.stack([rigid.look_at(eye, target) for eye in eyes])
-    return CameraPath(tuple(range(len(eyes))), (lens,) * len(eyes), poses)
-
-
-def wall(frame: float) -> tuple[Instance, ...]:
-    return (Instance((quad((0, 0, 0), (9, 0, 0), (0, 9, 0)),), np.eye(4), 1),)
 
 
 def corridor(frame: float) -> tuple[Instance, ...]:

@@ -159,3 +159,14 @@ def test_pictures_lie_in_0_to_1_and_are_the_same_every_time():
         assert picture.dtype == np.float32
         assert picture.min() >= 0
         assert picture.max() <= 1
+
+
+def test_soft_edges_of_a_picture_stand_at_its_contrasts():
+    picture = np.full((360, 300, 3), 60, np.uint8)
+    picture[:, 150:, 0] = 200  # one channel is enough
+    soft = edges.picture_soft_edges(picture)
+    assert soft[:, 149:151].min() > 0.8
+    assert soft[:, :120].max() < 0.01
+    faint = picture.copy()
+    faint[:, 150:, 0] = 75
+    assert 0.05 < edges.picture_soft_edges(faint)[:, 149:151].max() < 0.5

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geometry.exemplar.charts import FACINGS, PER_LABEL, SCREEN, charted, drawn, sampled
+from geometry.exemplar.charts import FACINGS, PER_LABEL, SCREEN, charted, charted_again, drawn, sampled
 from geometry.exemplar.sheets import Points, sheets
 from geometry.scene import GBuffer
 from tests.geometry import exemplar_scenes as scenes
@@ -38,6 +38,15 @@ def test_a_flat_face_is_one_chart_however_it_is_turned():
         noisy = GBuffer(noisy.depth, noisy.normal + noise, noisy.position, noisy.object_id, noisy.uv)
         chart = charted(noisy, np.ones((8, 8), int)).chart
         assert len(np.unique(chart)) == 1 and PER_LABEL <= chart[0, 0] < PER_LABEL + FACINGS
+
+
+def test_second_charts_show_where_two_are_faced_alike():
+    for degrees, expected in ((0.0, 0.0), (22.5, 0.5), (45.0, 0.0)):  # charts face every 45 degrees
+        angle = np.radians(degrees)
+        gbuffer = wall((np.sin(angle), 0, np.cos(angle)), (np.cos(angle), 0, -np.sin(angle)), 0.1)
+        charts, share = charted_again(gbuffer, np.ones((8, 8), int))
+        assert np.allclose(share, expected, atol=0.02)
+        assert (charts.chart != charted(gbuffer, np.ones((8, 8), int)).chart).all()
 
 
 def test_the_sky_is_the_picture_itself():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from geometry.exemplar.regions import Look, assigned, looks, segmented
+from geometry.exemplar.regions import Look, Place, assigned, looks, segmented
 
 
 def landscape() -> np.ndarray:
@@ -28,7 +28,11 @@ def test_regions_follow_what_is_shown():
 def test_sky_ground_and_wall_find_their_own():
     picture = landscape()
     regions = segmented(picture)
-    surfaces = {0: Look((0.5, 0.2), 0.4, None), 7: Look((0.55, 0.8), 0.35, None), 8: Look((0.25, 0.55), 0.15, None)}
+    surfaces = {
+        0: Look(Place(0.5, 0, 0.5, 0.4), None),
+        7: Look(Place(0.55, 0.6, 1, 0.35), None),
+        8: Look(Place(0.25, 0.35, 0.8, 0.15), None),
+    }
     chosen = assigned(surfaces, [0], looks(picture, regions))
     means = {k: picture[np.isin(regions, group)].mean(0) for k, group in chosen.items()}
     assert means[0].argmax() == 2 and means[7].argmax() == 1 and means[8].argmax() == 0
@@ -36,8 +40,9 @@ def test_sky_ground_and_wall_find_their_own():
 
 
 def test_what_is_known_of_a_surface_outweighs_its_place():
-    red, green = (Look((x, 0.5), 0.3, np.array(c)) for x, c in ((0.2, (0.5, 0.6, 0.4)), (0.8, (0.5, -0.6, 0.4))))
-    surface = Look((0.8, 0.5), 0.3, np.array((0.45, 0.5, 0.4)))
+    red = Look(Place(0.2, 0.4, 0.6, 0.3), np.array((0.5, 0.6, 0.4)))
+    green = Look(Place(0.8, 0.4, 0.6, 0.3), np.array((0.5, -0.6, 0.4)))
+    surface = Look(Place(0.8, 0.4, 0.6, 0.3), np.array((0.45, 0.5, 0.4)))
     assert assigned({3: surface}, [], {1: red, 2: green}) == {3: (1,)}
 
 
@@ -45,7 +50,7 @@ def test_one_colour_all_over_is_one_region():
     plain = np.full((40, 60, 3), 120, np.uint8)
     regions = segmented(plain)
     assert set(np.unique(regions)) == {1}
-    many = {k: Look((0.5, 0.5), 0.1, None) for k in range(5)}
+    many = {k: Look(Place(0.5, 0.4, 0.6, 0.1), None) for k in range(5)}
     assert set(assigned(many, [0], looks(plain, regions)).values()) == {(1,)}
 
 

@@ -54,6 +54,7 @@ def test_a_plane_without_end_loses_its_finest_levels():
     far = Points(np.zeros(2, int), np.array([[0.0, 0.0], [1e4, 1e4]]), np.array([-1, -1]))
     levels = sheets(far, 1, 8)
     assert levels[-1].level > -1 and levels[-1].index.size <= MOST_TEXELS
+    assert sheets(far, 1, -1) == []
 
 
 def test_a_picture_is_one_chart():

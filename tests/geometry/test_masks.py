@@ -10,6 +10,7 @@ from geometry import rigid
 from geometry.camera import Camera
 from geometry.masks import (
     Contact,
+    Evidence,
     MaskFrame,
     closed_form_alpha,
     depth_evidence,
@@ -237,6 +238,21 @@ def test_neighbours_carry_a_frame_whose_depth_failed():
     assert alone[2] < 0.93
     assert together.min() > 0.95
     assert together.mean() > alone.mean()
+
+
+@pytest.mark.parametrize(("code", "hidden"), [(100, True), (190, False)])
+def test_a_neighbour_that_looks_otherwise_is_not_asked(code: int, hidden: bool) -> None:
+    """Flow between even pictures agrees with itself whatever they show."""
+    box, ones = (40, 60), np.ones((40, 60), np.float32)
+
+    def frame(number: int, code: int, sigmas: float, weight: float) -> MaskFrame:
+        plate = np.full((H, W, 3), code, np.uint8)
+        evidence = Evidence(100, 80, (H, W), np.full(box, sigmas, np.float32), weight * ones, ones)
+        return MaskFrame(number, plate, evidence)
+
+    first = next(stabilise([frame(0, 100, 1.0, 0.2), frame(1, code, -4.0, 1.0)]))
+    assert bool((first.evidence.sigmas < 0).all()) == hidden
+    assert bool((first.evidence.sigmas > 0.9).all()) != hidden
 
 
 def test_stabilise_keeps_numbers_and_order_and_radius_0_changes_nothing():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -47,6 +48,13 @@ def test_frames_come_one_by_one_and_threads_do_not_matter():
     stream.close()
 
 
+def test_a_part_of_an_arc_is_as_in_the_whole():
+    model = registry.embedded("inbetween", "ibr")
+    whole = model.generate(arc(), [0]).frames
+    assert np.array_equal(list(model.stream(arc(), only=(1, 2))), whole[1:3])
+    assert np.array_equal(list(model.stream(arc(), only=(3, 4))), whole[3:])
+
+
 def test_an_arc_of_one_frame_is_its_anchor():
     asked = arc(1)
     assert np.array_equal(registry.embedded("inbetween", "ibr").generate(asked, [0]).frames, asked.first[None])
@@ -65,3 +73,18 @@ def test_bad_input_is_named():
 def test_it_loads_no_torch():
     code = "import sys, models.inbetween.ibr; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_46_frames_at_720_by_480_take_40_seconds_on_two_cores():
+    """With their guides."""
+    shot = street_guides(46, (720, 480))
+    asked = Arc(
+        true_picture(shot, 0), true_picture(shot, 45), np.zeros((46, 480, 720), np.float32), shot=shot,
+        frames=tuple(range(46)),
+    )
+    registry.embedded("inbetween", "ibr").generate(arc(), [0]), shot.guides(0)  # compiles
+    start = time.process_time()
+    for frame, _ in enumerate(registry.embedded("inbetween", "ibr").stream(asked)):
+        shot.guides(frame)
+    assert time.process_time() - start < 2 * 40

@@ -17,6 +17,7 @@ from services.export.nuke import write_chan
 from services.media import exr, images
 from services.media.clip import open_clip
 from services.pipelines import previs
+from services.pipelines.inputs import mesh_digest
 from services.pipelines.requests import (
     AnchorEdit,
     AnchorsRequest,
@@ -287,3 +288,32 @@ def test_a_camera_in_a_wall_one_that_sees_nothing_and_one_that_stands_still(tmp_
     still = Studio(tmp_path / "still", yard(1))
     still.run(previs.run_guides, GuidesRequest(PrevisShot(still.scene, frames=3, width_px=W, height_px=H)))
     assert still.warnings == ["nothing moves: every frame is the same picture"]
+
+
+# --- what the keys of stages know of a scene
+
+
+def test_what_lies_beside_a_scene_does_not_change_it_but_what_it_names_does(tmp_path: Path) -> None:
+    def grown(scene: str) -> list[bool]:
+        """Whether the digest changes with a stranger beside the scene, with its picture, with its other part."""
+        (tmp_path / "pic.png").write_bytes(b"1")
+        before, changes = mesh_digest(tmp_path / scene), []
+        for name in ("frame0001.png", "pic.png", "part.mtl", "part.usda"):
+            kept = (tmp_path / name).read_bytes() if (tmp_path / name).exists() else b""
+            (tmp_path / name).write_bytes(kept + b"\n# more\n")
+            changes.append(mesh_digest(tmp_path / scene) != before)
+            before = mesh_digest(tmp_path / scene)
+        return changes
+
+    (tmp_path / "part.mtl").write_text("newmtl a\nmap_Kd -s 1 1 1 pic.png\n")
+    (tmp_path / "part.usda").write_text("#usda 1.0\n")
+    (tmp_path / "a.obj").write_text("mtllib part.mtl\nv 0 0 0\n")
+    (tmp_path / "a.gltf").write_text(json.dumps({"asset": {}, "images": [{"uri": "pic.png"}]}))
+    (tmp_path / "a.usda").write_text('#usda 1.0\n(subLayers=[@./part.usda@])\ndef Shader "s"\n{\n'
+                                     "asset inputs:file = @./pic.png@\n}\n")  # fmt: skip
+    assert grown("a.obj") == [False, True, True, False]
+    assert grown("a.gltf") == [False, True, False, False]
+    assert grown("a.usda") == [False, True, False, True]
+    for broken in ("b.gltf", "b.usda"):
+        (tmp_path / broken).write_text("{")
+        assert mesh_digest(tmp_path / broken)  # whoever reads it says what is wrong

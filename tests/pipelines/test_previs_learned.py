@@ -45,7 +45,7 @@ def named(backend: str, root: Path) -> str:
     return str(file)
 
 
-@pytest.fixture(scope="module", params=list(PAIRS))
+@pytest.fixture(scope="module", params=["commercial", pytest.param("paper", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Studio, Settings]:
     anchors, inbetween, wh = PAIRS[request.param]
     root = tmp_path_factory.mktemp(request.param)
@@ -118,6 +118,19 @@ def test_what_the_models_cannot_do_is_said_before_anything_is_painted(place: tup
     assert not {"anchors", "guides"} & set(studio.ran)
 
 
+def test_a_painter_learns_the_reference_first(place: tuple[Studio, Settings]) -> None:
+    studio, settings = place
+    learning = replace(settings, previs=replace(settings.previs, style_steps=2, inbetween_backend="embedded"))
+    plain = request(studio)
+    silent = replace(plain, style=PrevisStyle(studio.reference(2), prompt=""))  # not aligned: its edges are guessed
+    first, _ = studio.run(previs.run_previs, silent, learning)
+    assert "learn the style" in studio.ran
+    studio.run(previs.run_previs, replace(silent, anchors=(AnchorEdit(3),)), learning)
+    assert "learn the style" not in studio.ran
+    other, _ = studio.run(previs.run_previs, silent, replace(learning, previs=replace(learning.previs, style_steps=3)))
+    assert pictures(first / "anchors") != pictures(other / "anchors")
+
+
 def test_checkpoints_that_cannot_be_used(place: tuple[Studio, Settings], tmp_path: Path) -> None:
     studio, settings = place
     empty = replace(settings, previs=PrevisSettings("qwen-image-union", "embedded"),
@@ -133,6 +146,19 @@ def test_checkpoints_that_cannot_be_used(place: tuple[Studio, Settings], tmp_pat
 
 def source_of(film_set: FilmSet) -> GuideSource:
     return GuideSource(film_set.instances, film_set.path)
+
+
+def test_weights_of_another_class_are_found_before_anything_is_drawn(place: tuple[Studio, Settings]) -> None:
+    studio, settings = place
+    theirs = Path(settings.previs.inbetween_backend)
+    file = theirs.with_name("disguised.yaml")
+    file.write_text(theirs.read_text().replace("kind: inbetween", "kind: anchors").replace(
+        f"backend: {theirs.stem}", f"backend: {Path(settings.previs.anchors_backend).stem}"))  # fmt: skip
+    wrong = replace(settings, previs=replace(settings.previs, anchors_backend=str(file), inbetween_backend="embedded"))
+    other = PrevisShot(studio.scene, frames=3, width_px=72, height_px=48)
+    with pytest.raises(Unsupported, match="previs.anchors_backend: checkpoint disguised: .*expected"):
+        studio.run(previs.run_previs, replace(request(studio), shot=other), wrong)
+    assert "guides" not in studio.ran
 
 
 def test_noise_stays_on_surfaces_and_white() -> None:

@@ -46,11 +46,10 @@ class _Folders:
     """Pictures of all artifacts by kind and frame."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self._folders = folders
+        self._files = {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.*")}
 
     def find(self, kind: str, frame: int, suffix: str = ".png") -> Path:
-        paths = (folder / kind / f"{frame:04d}{suffix}" for folder in self._folders)
-        return next(path for path in paths if path.exists())
+        return self._files[f"{kind}/{frame:04d}{suffix}"]
 
     def picture(self, kind: str, frame: int) -> Array:
         return images.read_picture(self.find(kind, frame))

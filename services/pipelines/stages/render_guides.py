@@ -34,8 +34,11 @@ def render_guides(*, out: Path, config: GuidesConfig, report: Report, source: Gu
     """See above. ``source`` must be that of ``config.cameras`` and of the scene among the stage's inputs."""
     known = config.cameras.frames
     after = dict(pairwise(known))
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(config.frames))) as pool:
-        drawn = pool.map(lambda frame: _draw(out / GUIDES, source, frame, after.get(frame)), config.frames)
+    workers = min(os.cpu_count() or 1, len(config.frames))
+    run = -(-len(config.frames) // workers)  # frames that a worker has to itself: the next one is looked at once only
+    order = [frame for start in range(run) for frame in config.frames[start::run]]
+    with ThreadPoolExecutor(workers) as pool:
+        drawn = pool.map(lambda frame: _draw(out / GUIDES, source, frame, after.get(frame)), order)
         for done, picture in enumerate(drawn):
             report(done + 1, len(config.frames), preview=picture)
 
@@ -43,15 +46,15 @@ def render_guides(*, out: Path, config: GuidesConfig, report: Report, source: Gu
 def _draw(out: Path, source: GuideSource, frame: int, following: int | None) -> Array:
     guides = source.guides(frame)
     seen, name = guides.gbuffer, f"{frame:04d}"
-    exr.write_depth(out / "depth" / f"{name}.exr", seen.depth)
+    exr.write_measured(out / "depth" / f"{name}.exr", {"Z": seen.depth})
     images.write_picture(out / "normal" / f"{name}.png", normals_shown(seen.normal, seen.object_id > 0))
     images.write_mask(out / "edges" / f"{name}.png", guides.lines.drawing)
     images.write_mask(out / "softedge" / f"{name}.png", guides.soft_edges)
     images.write_picture(out / "ids" / f"{name}.png", seen.object_id.astype(np.uint16))
     if following is not None:
         flow = source.flow(frame, following)
-        channels = {"X": flow.dx_dy[..., 0], "Y": flow.dx_dy[..., 1], "visible": flow.visible.astype(np.float32)}
-        exr.write_channels(out / "flow" / f"{name}.exr", channels)
+        channels = {"X": flow.dx_dy[..., 0], "Y": flow.dx_dy[..., 1], "visible": flow.visible.astype(np.float16)}
+        exr.write_measured(out / "flow" / f"{name}.exr", channels)
     return np.repeat(np.rint(guides.soft_edges * 255).astype(np.uint8)[..., None], 3, 2)
 
 

@@ -10,11 +10,14 @@ import numpy as np
 
 from geometry.guides import GuideSource
 from geometry.sight import Sight
+from geometry.sight_kernels import NOTHING
 from geometry.trajectory import CameraPath
+from services.errors import InvalidRequest
 from services.pipelines.blockout_shot import Shot
 from services.pipelines.context import Artifact, Report
 
 SIDE_PX = 128
+INSIDE = 0.01  # of the picture
 FILE = "survey.json"
 
 
@@ -42,11 +45,11 @@ def survey_shot(*, out: Path, config: SurveyConfig, report: Report, shot: Shot) 
     found = Survey({}, {}, [], is_still=True)
     before: Sight | None = None
     for done, frame in enumerate(cameras.frames):
-        sight = source.sight(frame)
+        sight = _seen(source, frame)
         ids = np.append(sight.surface.topology.object_id, 0)[np.unique(sight.face)]
         for name in dict.fromkeys(shot.blockout.names[i - 1] for i in ids if i > 0):
             found.seen[name] = found.seen.get(name, 0) + 1
-        for i in sight.seen_from_inside():
+        for i in _inside(sight):
             found.inside.setdefault(shot.blockout.names[i - 1], []).append(frame)
         if not ids.any():
             found.empty.append(frame)
@@ -55,6 +58,21 @@ def survey_shot(*, out: Path, config: SurveyConfig, report: Report, shot: Shot) 
         before = sight
         report(done + 1, len(cameras))
     (out / FILE).write_text(json.dumps(asdict(found), indent=1))
+
+
+def _seen(source: GuideSource, frame: int) -> Sight:
+    """The first look at a frame, which shows whether it can be posed at all."""
+    try:
+        return source.sight(frame)
+    except ValueError as error:
+        raise InvalidRequest("shot.scene", "one that can be posed at every frame", f"{error}, at {frame}") from error
+
+
+def _inside(sight: Sight) -> list[int]:
+    """Ids of closed objects whose inner side fills more than a stray pixel on an edge."""
+    seen = sight.face[sight.face != NOTHING]
+    inner = sight.surface.topology.object_id[seen[sight.from_behind[seen]]]
+    return [i for i in sight.seen_from_inside() if np.count_nonzero(inner == i) > INSIDE * sight.face.size]
 
 
 def load_survey(artifact: Artifact) -> Survey:
