@@ -34,7 +34,7 @@ from examples.make_demo_clip import raster, show_progress
 from examples.shots import KINDS, SPP, ShotKind, make_shot, render_shot
 from geometry import rigid
 from geometry.camera import Camera
-from geometry.reconstruct.tracks import working_wh
+from geometry.reconstruct.cameras.tracks import working_wh
 from geometry.trajectory import CameraPath
 from services.media import images
 from services.media.clip import open_clip

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
-from geometry.reconstruct.adjust import Adjusted, Bundle, Freedom, Views, adjust
+from geometry.reconstruct.cameras.adjust import Adjusted, Bundle, Freedom, Views, adjust
 
 Array = np.ndarray
 

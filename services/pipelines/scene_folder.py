@@ -12,9 +12,9 @@ import numpy as np
 
 from geometry import frames
 from geometry.mesh import Mesh
-from geometry.reconstruct.depth import DepthFolder
-from geometry.reconstruct.motion import MotionFolder
-from geometry.reconstruct.movers import MovingDepth, read_movers, scaled
+from geometry.reconstruct.depth.estimate import DepthFolder
+from geometry.reconstruct.motion.masks import MotionFolder
+from geometry.reconstruct.motion.movers import MovingDepth, read_movers, scaled
 from geometry.scene import DepthMap, DepthSource, Plane, Scene4D, SparsePoints
 from geometry.trajectory import CameraPath
 from services.errors import InvalidRequest

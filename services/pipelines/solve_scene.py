@@ -15,9 +15,9 @@ import numpy as np
 
 from geometry import rigid
 from geometry.reconstruct.errors import ReconstructError
-from geometry.reconstruct.motion import Click
+from geometry.reconstruct.motion.masks import Click
+from geometry.reconstruct.motion.still_world import Kind
 from geometry.reconstruct.scale import scale_from_camera_height, scale_from_distance, surface_point
-from geometry.reconstruct.still_world import Kind
 from geometry.scene import Scene4D
 from services.errors import InvalidRequest
 from services.media.clip import ClipReader

@@ -7,7 +7,7 @@ import pytest
 
 from geometry import rigid
 from geometry.camera import Camera, resample
-from geometry.edges import KINDS, lines, soft_edges
+from geometry.edges import KINDS, lines, picture_soft_edges, soft_edges
 from geometry.guides import GuideSource
 from geometry.render.base import Instance
 from geometry.sight import Sight, look
@@ -164,9 +164,9 @@ def test_pictures_lie_in_0_to_1_and_are_the_same_every_time():
 def test_soft_edges_of_a_picture_stand_at_its_contrasts():
     picture = np.full((360, 300, 3), 60, np.uint8)
     picture[:, 150:, 0] = 200  # one channel is enough
-    soft = edges.picture_soft_edges(picture)
+    soft = picture_soft_edges(picture)
     assert soft[:, 149:151].min() > 0.8
     assert soft[:, :120].max() < 0.01
     faint = picture.copy()
     faint[:, 150:, 0] = 75
-    assert 0.05 < edges.picture_soft_edges(faint)[:, 149:151].max() < 0.5
+    assert 0.05 < picture_soft_edges(faint)[:, 149:151].max() < 0.5

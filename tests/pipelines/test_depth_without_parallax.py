@@ -6,8 +6,8 @@ import numpy as np
 
 from geometry import rigid
 from geometry.camera import Camera
-from geometry.reconstruct.depth import DepthFolder
-from geometry.reconstruct.motion import MotionFolder
+from geometry.reconstruct.depth.estimate import DepthFolder
+from geometry.reconstruct.motion.masks import MotionFolder
 from geometry.scene import Plane, SparsePoints
 from geometry.trajectory import CameraPath
 from services.pipelines.context import Artifact

@@ -15,7 +15,7 @@ pytest.importorskip("transformers")
 
 from geometry import rigid
 from geometry.camera import Camera
-from geometry.reconstruct.depth import DepthFolder
+from geometry.reconstruct.depth.estimate import DepthFolder
 from geometry.scene import SparsePoints
 from geometry.trajectory import CameraPath
 from models import errors, registry

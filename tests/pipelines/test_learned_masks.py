@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from geometry.reconstruct.motion import Click, MotionFolder
+from geometry.reconstruct.motion.masks import Click, MotionFolder
 from geometry.scene import FrameSource
 from models import registry
 from models.base import Prompt, SegmentedFrame

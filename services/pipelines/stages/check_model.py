@@ -1,4 +1,4 @@
-"""Stage: a learned model is loaded once before any long work, so that what is wrong with its weights is said at once."""
+"""Stage: a learned model is loaded once before any long work: what is wrong with its weights is said at once."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from geometry.reconstruct.motion import MOST_LABELS, Click, MotionFolder
+from geometry.reconstruct.motion.masks import MOST_LABELS, Click, MotionFolder
 from models.base import Prompt, VideoSegmenter
 from services.media.clip import ClipReader
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from geometry.reconstruct.depth import DepthFolder, DepthSolver, solve_depth
-from geometry.reconstruct.ground_depth import ground_depth
-from geometry.reconstruct.motion import MotionFolder
+from geometry.reconstruct.depth.estimate import DepthFolder, DepthSolver, solve_depth
+from geometry.reconstruct.depth.ground_depth import ground_depth
+from geometry.reconstruct.motion.masks import MotionFolder
 from geometry.scene import MotionSource, Plane
 from geometry.trajectory import CameraPath
 from services.errors import Unsolvable

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from geometry.mesh import save_ply
-from geometry.reconstruct.movers import write_movers
+from geometry.reconstruct.motion.movers import write_movers
 from geometry.scene import Scene4D
 from geometry.trajectory import CameraPath
 from services.export import colmap, nerfstudio, nuke, usd

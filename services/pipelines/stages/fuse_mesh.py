@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geometry.mesh import save_ply
-from geometry.reconstruct import fuse
-from geometry.reconstruct.depth import DepthFolder
-from geometry.reconstruct.ground_depth import ground_quad
-from geometry.reconstruct.motion import MotionFolder
-from geometry.reconstruct.movers import StillDepth
+from geometry.reconstruct.depth import fuse
+from geometry.reconstruct.depth.estimate import DepthFolder
+from geometry.reconstruct.depth.ground_depth import ground_quad
+from geometry.reconstruct.motion.masks import MotionFolder
+from geometry.reconstruct.motion.movers import StillDepth
 from services.pipelines.context import Artifact, Report
 from services.pipelines.scene_folder import MESH, MOTION, load_cameras
 from services.pipelines.stages.estimate_depth import load_ground

@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from geometry.reconstruct.depth import DepthFolder
-from geometry.reconstruct.motion import MotionFolder
-from geometry.reconstruct.movers import write_movers
+from geometry.reconstruct.depth.estimate import DepthFolder
+from geometry.reconstruct.motion.masks import MotionFolder
+from geometry.reconstruct.motion.movers import write_movers
 from services.errors import InvalidRequest
 from services.media.clip import ClipReader
 from services.pipelines.context import Report

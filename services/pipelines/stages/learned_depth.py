@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geometry.reconstruct.depth import DepthFolder
+from geometry.reconstruct.depth.estimate import DepthFolder
 from geometry.scene import SparsePoints
 from geometry.trajectory import CameraPath
 from models import registry

@@ -12,8 +12,8 @@ import numpy as np
 from geometry import rigid
 from geometry.camera import LensWarp, pixel_centres
 from geometry.mesh import Mesh, save_ply
-from geometry.reconstruct.depth import DepthFolder
-from geometry.reconstruct.tracks import working_wh
+from geometry.reconstruct.cameras.tracks import working_wh
+from geometry.reconstruct.depth.estimate import DepthFolder
 from geometry.render import make_renderer
 from geometry.render.base import Environment, Instance, Renderer, RenderScene, View
 from geometry.scene import DepthMap, Plane, SparsePoints

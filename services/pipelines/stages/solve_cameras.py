@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from geometry import rigid
-from geometry.reconstruct import solve
+from geometry.reconstruct.cameras import solve
+from geometry.reconstruct.cameras.solution import CameraSolve
+from geometry.reconstruct.cameras.tracks import track_clip, working_wh
 from geometry.reconstruct.errors import ReconstructError
 from geometry.reconstruct.ground import find_ground, world_y_up
-from geometry.reconstruct.solution import CameraSolve
-from geometry.reconstruct.tracks import track_clip, working_wh
 from geometry.reconstruct.triangulate import triangulate
 from geometry.scene import Plane, SparsePoints
 from geometry.trajectory import CameraPath

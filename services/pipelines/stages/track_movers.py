@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geometry.reconstruct.motion import BadClick, Click, MotionFolder, find_motion
-from geometry.reconstruct.movers import measure_movers, write_movers
-from geometry.reconstruct.still_world import Kind
+from geometry.reconstruct.motion.masks import BadClick, Click, MotionFolder, find_motion
+from geometry.reconstruct.motion.movers import measure_movers, write_movers
+from geometry.reconstruct.motion.still_world import Kind
 from geometry.scene import Scene4D
 from models import registry
 from models.checkpoints import Checkpoint

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from geometry.reconstruct.solve import CameraSolve, solve_cameras
+from geometry.reconstruct.cameras.solve import CameraSolve, solve_cameras
 from tests.geometry.reconstruct.box_room import BoxRoomClip, arc, lens, pan
 
 WH = (320, 192)

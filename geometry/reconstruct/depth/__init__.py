@@ -1,0 +1,1 @@
+"""Dense depth with confidence from known cameras, and the mesh fused from it."""

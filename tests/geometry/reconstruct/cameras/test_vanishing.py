@@ -1,0 +1,82 @@
+"""Up and focal length of boxes drawn as lines; lines at random say nothing."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from geometry import rigid
+from geometry.camera import Camera
+from geometry.reconstruct.cameras.vanishing import Segments, direction_near, find_axes, find_segments, segments_of
+
+CAMERA = Camera(600, 600, 400, 240, (800, 480))
+POSE = rigid.look_at([0.4, 2.2, 3.0], [-0.6, 0.4, -1.0])
+UP = POSE[:3, :3] @ [0.0, 1.0, 0.0]
+
+
+def box_segments(noise_px: float, seed: int = 0) -> Segments:
+    """Edges of boxes that stand square to each other, and some lines at random."""
+    rng = np.random.default_rng(seed)
+    starts = rng.uniform([-2.5, 0, -3], [2, 1, -0.5], (60, 3))
+    ends = starts + np.eye(3)[np.arange(60) % 3] * rng.uniform(0.4, 1.2, (60, 1))
+    px = CAMERA.px_from_cam(rigid.transform(POSE, np.stack([starts, ends], 1))) - (400, 240)
+    stray = rng.uniform(-200, 200, (15, 1, 2)) + rng.normal(scale=40, size=(15, 2, 2))
+    every = np.concatenate([px + rng.normal(scale=noise_px, size=px.shape), stray])
+    return Segments(every, np.tile(np.eye(3), (75, 1, 1)), 800)
+
+
+def degrees(a, b):
+    return np.rad2deg(np.arccos(np.clip(a @ b, -1, 1)))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_up_and_focal_length_of_boxes(seed):
+    axes = find_axes(box_segments(0.3, seed), focal_px=None)
+    assert axes.up_known and axes.focal_known
+    assert axes.focal_px == pytest.approx(600, rel=0.03)
+    assert degrees(axes.up, UP) < 0.6
+    np.testing.assert_allclose(axes.axes @ axes.axes.T, np.eye(3), atol=1e-9)
+
+
+def test_a_given_focal_length_is_held():
+    axes = find_axes(box_segments(0.3), focal_px=600.0)
+    assert axes.focal_px == 600.0 and axes.focal_sigma == 0
+    assert degrees(axes.up, UP) < 0.4
+
+
+@pytest.mark.parametrize("count", [30, 100, 300])
+def test_lines_at_random_are_not_believed(count):
+    rng = np.random.default_rng([count, 1])
+    middle, angle = rng.uniform([-400, -240], [400, 240], (count, 2)), rng.uniform(0, np.pi, count)
+    half = np.stack([np.cos(angle), np.sin(angle)], 1) * rng.uniform(12, 50, (count, 1))
+    axes = find_axes(Segments(np.stack([middle - half, middle + half], 1), np.tile(np.eye(3), (count, 1, 1)), 800),
+                     focal_px=None)
+    assert axes is None or not (axes.up_known or axes.focal_known)
+
+
+def test_upright_edges_alone_give_up_near_a_guess():
+    found = direction_near(box_segments(0.3), 600.0, rigid.rotation_between([0, 1, 0], [0.05, 1, 0.05]) @ UP, 0.2)
+    assert degrees(found, UP) < 0.5
+    assert direction_near(box_segments(0.3), 600.0, np.array([1.0, 0, 0]), 0.01) is None
+
+
+def test_segments_of_a_drawn_line_and_of_many_alike():
+    picture = np.full((200, 300), 30, np.uint8)
+    cv2.rectangle(picture, (50, 40), (249, 159), 220, -1)
+    ends = find_segments(picture)
+    assert len(ends) >= 4
+    upright = ends[np.abs(ends[:, 0, 0] - ends[:, 1, 0]) < 2]
+    assert np.isclose(upright[..., 0], 50.0, atol=0.6).any() and np.isclose(upright[..., 0], 250.0, atol=0.6).any()
+    stripes = np.zeros((400, 400), np.uint8)
+    stripes[:, ::8] = 255
+    assert len(find_segments(stripes)) <= 2 * 50
+
+
+def test_a_bent_line_is_straight_without_the_lens():
+    lens = Camera(300, 300, 150, 100, (300, 200), (-0.2, 0.0, 0.0, 0.0, 0.0))
+    picture = np.full((200, 300), 30, np.uint8)
+    cv2.rectangle(picture, (50, 40), (249, 159), 220, -1)
+    straight = segments_of([picture], [lens.pinhole()], np.eye(3)[None])
+    bent = segments_of([picture], [lens], np.eye(3)[None])
+    assert np.abs(bent.ends).max() > np.abs(straight.ends).max() + 3
