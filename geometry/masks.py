@@ -256,7 +256,7 @@ def _carried(current: MaskFrame, other: MaskFrame, reach_px: int = 48) -> tuple[
 
 
 def _alike(a: Array, b: Array) -> Array:
-    """(h, w) in [0, 1]: do two (h, w, 3) uint8 pictures show the same thing? Flow can agree with itself and be wrong."""
+    """(h, w) in [0, 1]: do two (h, w, 3) uint8 pictures show the same? Flow can agree with itself and be wrong."""
     difference = np.abs(cv2.blur(a, (3, 3)).astype(np.int16) - cv2.blur(b, (3, 3))).max(-1)
     return np.clip(2 - difference / np.float32(SAME_COLOUR), 0, 1).astype(np.float32)
 

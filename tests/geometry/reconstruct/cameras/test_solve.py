@@ -127,7 +127,8 @@ def test_gate(change, reason):
 
 
 def test_solving_imports_no_pycolmap_beside_opencv():
-    code = "import sys, geometry.reconstruct.cameras.solve, geometry.reconstruct.depth.estimate; print('pycolmap' in sys.modules)"
+    modules = "sys, geometry.reconstruct.cameras.solve, geometry.reconstruct.depth.estimate"
+    code = f"import {modules}; print('pycolmap' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 
