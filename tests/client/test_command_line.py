@@ -243,7 +243,7 @@ def _start(line: str) -> subprocess.Popen[str]:
 
 
 def test_a_run_with_its_own_server(folder: Path, root: Path) -> None:
-    out, err = (process := _start(ONE)).communicate(timeout=60)
+    out, err = (process := _start(ONE)).communicate(timeout=180)
     assert process.returncode == 0, err
     assert out == "o/contact_sheet.png  o/composite.mp4\n"
     assert Path("o/report.json").read_text() == str(folder / "store")
@@ -254,7 +254,7 @@ def test_ctrl_c_cancels_and_says_how_to_go_on(folder: Path, root: Path) -> None:
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["stage"] == "solving"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 130
     assert err.endswith("cancelled: run the same command again to go on\n")
     assert Path("o/contact_sheet.png").read_bytes() == b"sheet"

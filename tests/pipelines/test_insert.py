@@ -295,8 +295,8 @@ def test_before_a_still_camera_an_object_stands_on_the_ground(
 def test_an_object_walks_from_key_to_key(truth: tuple[Path, HeroPlacement], job: Job) -> None:
     robot = request_for(truth).objects[0]
     x, y = robot.at_px
-    walker = replace(robot, attach=f"path:7={x - 60},{y + 8}")
+    walker = replace(robot, attach=f"path:7={x - 92},{y + 8}")
     out, _ = job.run(request_for(truth, objects=(walker,), draft=True), "walk")
     masks = [images.read_mask(out / "masks" / f"{number:04d}.png") for number in (0, 7)]
     first, last = (metrics.centroid_px(mask) for mask in masks)
-    assert last[0] - first[0] == pytest.approx(-60, abs=8)
+    assert last[0] - first[0] == pytest.approx(-92, abs=8)
