@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from benchmarks import metrics
+from benchmarks.markdown import figure_table
 from benchmarks.process import Run, run
 from examples.make_demo_clip import raster, show_progress
 from examples.small_scene import PathKind, Variant, camera_path, make_scene
@@ -280,16 +281,6 @@ ROWS = (  # heading, field, format, goal
 )
 
 
-def table(columns: dict[str, dict[str, object]]) -> str:
-    """Markdown: a row per figure, a column per run; figures that were not measured are left blank."""
-    lines = ["| figure | " + " | ".join(columns) + " | goal |", "|---" * (len(columns) + 2) + "|"]
-    for heading, field, form, goal in ROWS:
-        if any(field in values for values in columns.values()):
-            cells = [format(values[field], form) if field in values else "" for values in columns.values()]
-            lines.append(f"| {heading} | " + " | ".join(cells) + f" | {goal} |")
-    return "\n".join(lines)
-
-
 def measure(truth: Path, out: Path, *, lit: bool) -> dict[str, object]:
     """One job from nothing: figures by field name."""
     done = insert(truth, out, lit=lit)
@@ -326,7 +317,7 @@ def main() -> None:
         if arguments.threads:
             first["same_frames"] = same_at_any_thread_count(truth, arguments.out / kind)
         (arguments.out / "figures.json").write_text(json.dumps(columns, indent=1))
-    print(table(columns))
+    print(figure_table(ROWS, columns))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import picture_metrics as pictures
+from benchmarks.markdown import figure_table
 from benchmarks.metrics import psnr
 from benchmarks.process import Run, run
 from examples.film_sets import CAMERA, FilmSet, interior, true_picture, turntable, write_blockout
@@ -272,16 +273,6 @@ ROWS = (  # heading, field, format, goal
 )
 
 
-def table(columns: dict[str, dict[str, object]]) -> str:
-    """Markdown: a row per figure, a column per scene; figures that were not measured are left blank."""
-    lines = ["| figure | " + " | ".join(columns) + " | goal |", "|---" * (len(columns) + 2) + "|"]
-    for heading, field, form, goal in ROWS:
-        if any(field in values for values in columns.values()):
-            cells = [format(values[field], form) if field in values else "" for values in columns.values()]
-            lines.append(f"| {heading} | " + " | ".join(cells) + f" | {goal} |")
-    return "\n".join(lines)
-
-
 def measure(truth: Truth, folder: Path, wh: tuple[int, int], *, made: bool = False) -> dict[str, object]:
     """One job from nothing: figures by field name. ``made``: its results lie there already."""
     blockout, out = write_blockout(truth.film_set, folder / "blockout.glb"), folder / "result"
@@ -317,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not options.no_exactness:
             columns[name] |= asdict(exactness(name, folder / "exact"))
         (options.out / "figures.json").write_text(json.dumps(columns, indent=1))
-    print(table(columns))
+    print(figure_table(ROWS, columns))
 
 
 if __name__ == "__main__":

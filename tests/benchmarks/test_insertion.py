@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.insertion import ROWS, Quality, score, table
+from benchmarks.insertion import ROWS, Quality, score
+from benchmarks.markdown import figure_table
 from benchmarks.run_memory import forth_and_back
 from examples.small_scene import camera_path, make_scene
 from examples.truth import place_hero, render_truth
@@ -101,7 +102,7 @@ def test_a_wrong_placement_is_seen_as_drift(truth: Path, perfect: Path) -> None:
 def test_every_row_of_the_table_is_a_figure_that_exists() -> None:
     measured = {"seconds", "first_frame_s", "peak_gib", "re_edit_first_s", "re_edit_s", "same_frames"}
     assert {field for _, field, _, _ in ROWS} == set(Quality.__dataclass_fields__) | measured
-    text = table({"dolly": {"drift_p95_px": 0.256, "same_frames": True}, "arc": {"drift_p95_px": 0.5}})
+    text = figure_table(ROWS, {"dolly": {"drift_p95_px": 0.256, "same_frames": True}, "arc": {"drift_p95_px": 0.5}})
     assert "| drift p95 (px) | 0.26 | 0.50 | <= .5 |" in text
     assert "| same frames with 1 and 2 threads | True |  | True |" in text
     assert "contact gap" not in text

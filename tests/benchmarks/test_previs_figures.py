@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import picture_metrics as pictures
 from benchmarks import previs
+from benchmarks.markdown import figure_table
 from geometry.flow import Flow
 from tests.pipelines.previs_shots import yard
 
@@ -84,6 +85,6 @@ def test_a_finished_run_is_scored(tmp_path: Path) -> None:
     assert found.all_psnr == pytest.approx(20 * np.log10(255 / 10))
     assert found.seen_psnr == pytest.approx(found.all_psnr)
     assert found.warp_ratio == pytest.approx(17 / 7, rel=0.01)  # frame 6 is hazy, frame 5 the reference
-    text = previs.table({"yard": {"all_psnr": 28.13, "bled_px": 0}})
+    text = figure_table(previs.ROWS, {"yard": {"all_psnr": 28.13, "bled_px": 0}})
     assert "| held out, all (dB) | 28.1 | >= 20 |" in text
     assert "| pixels bled over an object id | 0 | 0 |" in text
