@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -239,11 +240,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _start(line: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "backlot.cli", *shlex.split(line)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
 
 
 def test_a_run_with_its_own_server(folder: Path, root: Path) -> None:
-    out, err = (process := _start(ONE)).communicate(timeout=180)
+    out, err = (process := _start(ONE)).communicate(timeout=60)
     assert process.returncode == 0, err
     assert out == "o/contact_sheet.png  o/composite.mp4\n"
     assert Path("o/report.json").read_text() == str(folder / "store")
@@ -254,7 +257,7 @@ def test_ctrl_c_cancels_and_says_how_to_go_on(folder: Path, root: Path) -> None:
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["stage"] == "solving"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=180)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.endswith("cancelled: run the same command again to go on\n")
     assert Path("o/contact_sheet.png").read_bytes() == b"sheet"
