@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 
 from benchmarks import metrics
 from benchmarks.markdown import figure_table
-from benchmarks.process import Run, run
+from benchmarks.process import Run, run_job
 from examples.make_demo_clip import raster, show_progress
 from examples.small_scene import PathKind, Variant, camera_path, make_scene
 from examples.truth import MAX_DEPTH, place_hero, render_truth
@@ -63,20 +62,12 @@ def insert(
     """``backlot insert`` with the truth's own words. Raises ``RuntimeError`` with its messages when it fails."""
     facts = json.loads((truth / "truth.json").read_text())
     x, y = facts["at_px"]
-    command = [
-        str(Path(sys.executable).with_name("backlot")), "insert", str(truth / "plate"), "--object",
-        str(truth / "hero.glb"), "--at", f"{x},{y}", "--frame", str(facts["frame"]), "--height-px",
-        str(facts["height_px"]), "--yaw", str(yaw_deg), "--out", str(out), "--json",
+    arguments = [
+        str(truth / "plate"), "--object", str(truth / "hero.glb"), "--at", f"{x},{y}", "--frame", str(facts["frame"]),
+        "--height-px", str(facts["height_px"]), "--yaw", str(yaw_deg),
         *(["--hdri", str(truth / "sky.exr")] if lit else []), *([] if cached else ["--no-cache"]), *more,
     ]
-    environment = {"BACKLOT_STORE": str(out.parent / "store")}  # not the user's own
-    if threads is not None:
-        command = ["taskset", "-c", ",".join(map(str, range(threads))), *command]
-        environment |= {"OMP_NUM_THREADS": str(threads), "BACKLOT_RENDER_THREADS": str(threads)}
-    done = run(command, cwd=ROOT, environment=environment)
-    if done.returncode != 0:
-        raise RuntimeError(f"backlot insert: exit code {done.returncode}\n{done.errors[-3000:]}")
-    return done
+    return run_job("insert", arguments, out, cwd=ROOT, threads=threads)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -23,7 +22,7 @@ import numpy as np
 from benchmarks import picture_metrics as pictures
 from benchmarks.markdown import figure_table
 from benchmarks.metrics import psnr
-from benchmarks.process import Run, run
+from benchmarks.process import Run, run_job
 from examples.film_sets import CAMERA, FilmSet, interior, true_picture, turntable, write_blockout
 from examples.make_demo_clip import raster, show_progress
 from examples.town import town
@@ -100,19 +99,11 @@ class Truth:
 
 def make(scene: Path, reference: Path, aligned: int, out: Path, wh: tuple[int, int], threads: int | None = None) -> Run:
     """``backlot previs`` from nothing. Raises ``RuntimeError`` with its messages when it fails."""
-    command = [
-        str(Path(sys.executable).with_name("backlot")), "previs", str(scene), "--camera", CAMERA, "--reference",
-        str(reference), "--aligned-frame", str(aligned), "--size", f"{wh[0]}x{wh[1]}", "--out", str(out), "--json",
-        "--no-cache",
-    ]  # fmt: skip
-    environment = {"BACKLOT_STORE": str(out.parent / "store")}  # not the user's own
-    if threads is not None:
-        command = ["taskset", "-c", ",".join(map(str, range(threads))), *command]
-        environment |= {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
-    done = run(command, cwd=ROOT, environment=environment)
-    if done.returncode != 0:
-        raise RuntimeError(f"backlot previs: exit code {done.returncode}\n{done.errors[-3000:]}")
-    return done
+    arguments = [
+        str(scene), "--camera", CAMERA, "--reference", str(reference), "--aligned-frame", str(aligned), "--size",
+        f"{wh[0]}x{wh[1]}", "--no-cache",
+    ]
+    return run_job("previs", arguments, out, cwd=ROOT, threads=threads)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,26 @@ def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | N
         for reader in readers:
             reader.join()
     return Run(process.returncode, seconds, peak, tuple(events), "".join(errors))
+
+
+def run_job(
+    word: str, arguments: Sequence[str], out: Path, *, cwd: Path, threads: int | None = None
+) -> Run:
+    """``backlot WORD ... --out OUT --json`` on a store beside ``out``, not the user's own.
+
+    ``threads``: pinned to so many processors, and told to use no more. Raises ``RuntimeError`` with its messages when
+    it fails.
+    """
+    command = [str(Path(sys.executable).with_name("backlot")), word, *arguments, "--out", str(out), "--json"]
+    environment = {"BACKLOT_STORE": str(out.parent / "store")}
+    if threads is not None:
+        command = ["taskset", "-c", ",".join(map(str, range(threads))), *command]
+        variables = ("OMP_NUM_THREADS", "BACKLOT_RENDER_THREADS", "NUMBA_NUM_THREADS")
+        environment |= dict.fromkeys(variables, str(threads))
+    done = run(command, cwd=cwd, environment=environment)
+    if done.returncode != 0:
+        raise RuntimeError(f"backlot {word}: exit code {done.returncode}\n{done.errors[-3000:]}")
+    return done
 
 
 def _collect(lines: Any, events: list[tuple[float, dict[str, Any]]], start: float) -> None:

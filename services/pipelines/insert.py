@@ -23,7 +23,7 @@ from services.pipelines.context import Artifact, Context
 from services.pipelines.placing import Placed, check_scale, distinct_supports, place_prop
 from services.pipelines.requests import InsertRequest
 from services.pipelines.solve_scene import SolvedScene, check_scene_options, deliver_scene, may_have_scale, solve_scene
-from services.pipelines.stages.composite_frames import HALO, CompositeConfig, Sources, composite_frames
+from services.pipelines.stages.composite_frames import CompositeConfig, Sources, composite_frames
 from services.pipelines.stages.finish_insert import FinishConfig, finish_insert
 from services.pipelines.stages.light import (
     GivenLight,
@@ -37,6 +37,7 @@ from services.pipelines.stages.light import (
 from services.pipelines.stages.measure_plate import PlateConfig, PlateLook, load_plate_look, measure_plate
 from services.pipelines.stages.render_frames import RenderConfig, build_stage, render_frames
 from services.pipelines.stages.write_report import clip_facts, versions, write_report
+from services.pipelines.steadied import HALO
 from services.pipelines.supports import Motion
 
 CHUNK = 12  # frames per stage: what a crash can cost

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from geometry.composite import Composite, composite, plane_depth, receiver_evidence
-from geometry.masks import Contact, Evidence, MaskFrame, depth_evidence, holdout, stabilise, visibility_from_evidence
+from geometry.masks import Contact, Evidence, depth_evidence, holdout
 from geometry.match import grain_object, match_sharpness
 from geometry.scene import DepthMap, RenderLayers, Scene4D
 from services.media import exr, images
@@ -25,10 +25,10 @@ from services.pipelines.context import Artifact, Report
 from services.pipelines.inputs import Holdout
 from services.pipelines.layer_files import load_layers
 from services.pipelines.stages.measure_plate import PlateLook
+from services.pipelines.steadied import HALO, steadied_visibility
 from services.pipelines.supports import Support
 
 Array = np.ndarray
-HALO = 2  # frames on either side that steady a frame's masks
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,11 @@ Judge = Callable[[RenderLayers, int], Evidence]
 
 
 def _steadied(sources: Sources, read: ReadLayers, numbers: Sequence[int], judge: Judge) -> Iterator[Array]:
-    def frames() -> Iterator[MaskFrame]:
-        for number in numbers:
-            layers = read(number)
-            plate = sources.clip.display(number, sources.scene.working_wh)
-            yield MaskFrame(number, plate, _nothing(sources) if layers is None else judge(layers, number))
+    def of_frame(number: int) -> Evidence | None:
+        layers = read(number)
+        return None if layers is None else judge(layers, number)
 
-    for frame in stabilise(frames(), HALO):
-        yield visibility_from_evidence(frame.evidence, sources.clip.display(frame.number))
-
-
-def _nothing(sources: Sources) -> Evidence:
-    w, h = sources.scene.working_wh
-    empty = np.zeros((0, 0), np.float32)
-    return Evidence(0, 0, (h, w), empty, empty, empty)
+    return steadied_visibility(sources.clip, sources.scene, numbers, of_frame)
 
 
 def _object_evidence(

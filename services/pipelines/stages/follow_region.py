@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from geometry.masks import Evidence, MaskFrame, stabilise, visibility_from_evidence
 from geometry.region import cut_out, evidence_of_movers, evidence_of_place, movers_in
 from geometry.scene import Scene4D
 from models import registry
@@ -22,10 +20,10 @@ from services.media.clip import ClipReader
 from services.pipelines.context import Artifact, Report
 from services.pipelines.learned import service_errors
 from services.pipelines.stages.track_movers import SETTING
+from services.pipelines.steadied import steadied_visibility
 
 Array = np.ndarray
 Box = tuple[float, float, float, float]
-HALO = 2  # frames on either side that steady a frame's mask
 
 
 @dataclass(frozen=True)
@@ -45,22 +43,14 @@ def follow_region(
     movers = () if scene.motion is None else movers_in(region, scene.motion.read(config.shown))
     judge = (partial(evidence_of_movers, scene, movers) if movers
              else partial(evidence_of_place, scene, region, config.shown))
-    for done, frame in enumerate(stabilise(_judged(clip, scene, judge), HALO)):
-        picture = clip.display(frame.number)
-        inside = 1 - visibility_from_evidence(frame.evidence, picture)
-        if frame.number == config.shown and mask is not None:
-            inside = mask  # what was painted stands
-        images.write_mask(out / "masks" / f"{frame.number:04d}.png", inside)
-        report(done + 1, len(clip.numbers), shown_over(picture, inside))
-
-
-def _judged(clip: ClipReader, scene: Scene4D, judge: partial[Evidence]) -> Iterator[MaskFrame]:
-    w, h = scene.working_wh
-    empty = np.zeros((0, 0), np.float32)
-    nothing = Evidence(0, 0, (h, w), empty, empty, empty)
-    for number in clip.numbers:
-        evidence = judge(number) if number in scene.cameras else nothing
-        yield MaskFrame(number, clip.display(number, (w, h)), evidence)
+    outside = steadied_visibility(
+        clip, scene, clip.numbers, lambda number: judge(number) if number in scene.cameras else None
+    )
+    for done, (number, visible) in enumerate(zip(clip.numbers, outside, strict=True)):
+        # What was painted stands.
+        inside = mask if number == config.shown and mask is not None else 1 - visible
+        images.write_mask(out / "masks" / f"{number:04d}.png", inside)
+        report(done + 1, len(clip.numbers), shown_over(clip.display(number), inside))
 
 
 def _region(config: FollowConfig, clip: ClipReader, scene: Scene4D, mask: Array | None) -> Array:

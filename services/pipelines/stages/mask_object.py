@@ -11,8 +11,9 @@ import numpy as np
 from services.media import images
 from services.pipelines.context import Artifact, Report
 from services.pipelines.layer_files import load_layers
-from services.pipelines.stages.composite_frames import HALO, Sources, visible_objects
+from services.pipelines.stages.composite_frames import Sources, visible_objects
 from services.pipelines.stages.follow_region import shown_over
+from services.pipelines.steadied import HALO
 from services.pipelines.supports import Support
 
 
