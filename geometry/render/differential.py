@@ -65,7 +65,26 @@ def render_layers(
     next_view: View | None = None,
     max_depth: int = 4,
 ) -> RenderLayers:
-    """Render ``objects`` and their effect on ``receivers``; only the crops that can change are traced.
+    """Render ``objects`` and their effect on ``receivers``: ``trace_layers``, and what is left to do to them."""
+    return trace_layers(
+        renderer, objects=objects, receivers=receivers, environment=environment, view=view, spp=spp, seed=seed,
+        next_view=next_view, max_depth=max_depth,
+    ).layers()
+
+
+def trace_layers(
+    renderer: Renderer,
+    *,
+    objects: tuple[Instance, ...],
+    receivers: tuple[Instance, ...],
+    environment: Environment,
+    view: View,
+    spp: int,
+    seed: int,
+    next_view: View | None = None,
+    max_depth: int = 4,
+) -> TracedLayers:
+    """Everything that needs the renderer; only the crops that can change are traced.
 
     ``spp`` samples on the objects, a quarter on the receivers, spread over the shutter samples. Keep the same Mesh
     and Environment objects from frame to frame: what is loaded for them is used again. Raises ``ValueError`` for no
@@ -80,23 +99,43 @@ def render_layers(
         beauty = renderer.trace(
             with_objects, view, objects=ids, spp=spp, seed=seed, max_depth=max_depth, crop=box, with_rest=False
         )
-    ratio = np.ones((*view.camera.hw, 3), np.float32)
+    effect = None
     if receivers:
         receiver_spp = max(spp // RECEIVER_SHARE, MIN_RECEIVER_SPP)
         task = _RatioTask(renderer, with_objects, RenderScene(receivers, environment), receivers, receiver_spp, seed)
         crop = task.find_crop(view, box)
         if crop is not None:
-            ratio[crop[1] : crop[3], crop[0] : crop[2]] = task.ratio(view, crop, box)
-    geometry = _Geometry.of(renderer.gbuffer(with_objects, view), ids, beauty.object_alpha)
-    return RenderLayers(
-        beauty=beauty.object_rgb,
-        alpha=np.minimum(beauty.object_alpha, 1.0),
-        ratio=ratio,
-        depth=geometry.depth,
-        normal=geometry.normal,
-        motion=geometry.motion(objects, view, next_view),
-        object_id=geometry.object_id,
-    )
+            effect = task.effect(view, crop, box)
+    surface = renderer.gbuffer(with_objects, view)
+    return TracedLayers(objects, view, next_view, beauty, effect, surface)
+
+
+@dataclass(frozen=True)
+class TracedLayers:
+    """What the renderer gave for one picture. ``layers`` needs it no more, so that it may go on with the next one."""
+
+    objects: tuple[Instance, ...]
+    view: View
+    next_view: View | None
+    beauty: Radiance
+    effect: _Effect | None
+    surface: GBuffer
+
+    def layers(self) -> RenderLayers:
+        ratio = np.ones((*self.view.camera.hw, 3), np.float32)
+        if self.effect is not None:
+            x0, y0, x1, y1 = self.effect.crop
+            ratio[y0:y1, x0:x1] = self.effect.ratio()
+        geometry = _Geometry.of(self.surface, [i.object_id for i in self.objects], self.beauty.object_alpha)
+        return RenderLayers(
+            beauty=self.beauty.object_rgb,
+            alpha=np.minimum(self.beauty.object_alpha, 1.0),
+            ratio=ratio,
+            depth=geometry.depth,
+            normal=geometry.normal,
+            motion=geometry.motion(self.objects, self.view, self.next_view),
+            object_id=geometry.object_id,
+        )
 
 
 def _check(objects: tuple[Instance, ...], receivers: tuple[Instance, ...]) -> None:
@@ -152,25 +191,20 @@ class _RatioTask:
         near = None if box is None else _clipped(_grown(box, 0.15), (w, h))
         return _clipped(_union(found, near), (w, h))
 
-    def ratio(self, view: View, crop: Crop, box: Crop | None) -> Array:
-        """(h, w, 3) of the crop, denoised; exactly 1 where no receiver is or nothing changes."""
+    def effect(self, view: View, crop: Crop, box: Crop | None) -> _Effect:
+        """A large one is traced coarser, but for what lies close round the objects."""
         view = View(view.camera, _quarters(view.camera_from_world))
         width, height = crop[2] - crop[0], crop[3] - crop[1]
         shrink = np.sqrt(width * height / FINE_PIXELS)
         if shrink <= 1:
-            return self._traced(view, crop)
+            return _Effect(crop, self._traced(view, crop))
         wh = max(round(width / shrink), 1), max(round(height / shrink), 1)
         far = self._traced(View(_camera_of_crop(view, crop).scaled(wh), view.camera_from_world), (0, 0, *wh))
-        ratio: Array = 1 + cv2.resize(far - 1, (width, height), interpolation=cv2.INTER_LINEAR)
         near = None if box is None else _intersection(_grown(box, NEAR_SHARE), crop)
-        if near is not None:
-            fine, weight = self._traced(view, near), _feather(near, crop)
-            inside = np.s_[near[1] - crop[1] : near[3] - crop[1], near[0] - crop[0] : near[2] - crop[0]]
-            ratio[inside] += weight[..., None] * (fine - ratio[inside])
-        return ratio
+        return _Effect(crop, far) if near is None else _Effect(crop, far, near, self._traced(view, near))
 
-    def _traced(self, view: View, crop: Crop) -> Array:
-        """(h, w, 3) of the crop on the view's own raster."""
+    def _traced(self, view: View, crop: Crop) -> _NoisyRatio:
+        """The crop on the view's own raster."""
         x0, y0, x1, y1 = crop
         inside = np.s_[y0:y1, x0:x1]
         # Two halves with their own random numbers: their difference is the noise that the filter may remove.
@@ -183,8 +217,7 @@ class _RatioTask:
             for halves in self._trace(view, spp // 2, self.seed * 2 + 1, crop, parts=2)
         )
         small = View(_camera_of_crop(view, crop), view.camera_from_world)
-        ratio = denoise_ratio(lit, free, self.renderer.gbuffer(self.without, small))
-        return soften_towards_one(ratio)
+        return _NoisyRatio(lit, free, self.renderer.gbuffer(self.without, small))
 
     def _affordable_spp(self, width: int, height: int) -> int:
         """Large effects are soft ones: they do with fewer samples. A power of two, so that few kernels are compiled."""
@@ -204,6 +237,41 @@ class _RatioTask:
             for scene in (self.with_objects, self.without)
         )
         return lit, free
+
+
+@dataclass(frozen=True)
+class _NoisyRatio:
+    """A piece of picture as it was traced."""
+
+    lit: ReceiverLight
+    free: ReceiverLight
+    surface: GBuffer
+
+    def denoised(self) -> Array:
+        """(h, w, 3); exactly 1 where no receiver is or nothing changes."""
+        return soften_towards_one(denoise_ratio(self.lit, self.free, self.surface))
+
+
+@dataclass(frozen=True)
+class _Effect:
+    """What the objects do to the light inside ``crop``; ``fine`` replaces it inside ``near``."""
+
+    crop: Crop
+    coarse: _NoisyRatio
+    near: Crop | None = None
+    fine: _NoisyRatio | None = None
+
+    def ratio(self) -> Array:
+        """(h, w, 3) of the crop."""
+        x0, y0, x1, y1 = self.crop
+        ratio = self.coarse.denoised()
+        if ratio.shape[:2] != (y1 - y0, x1 - x0):
+            ratio = 1 + cv2.resize(ratio - 1, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        if self.near is not None and self.fine is not None:
+            inside = np.s_[self.near[1] - y0 : self.near[3] - y0, self.near[0] - x0 : self.near[2] - x0]
+            weight = _feather(self.near, self.crop)[..., None]
+            ratio[inside] += weight * (self.fine.denoised() - ratio[inside])
+        return ratio
 
 
 def _quarters(poses: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -29,7 +29,7 @@ from services.media.sequence import SequenceDecoder, is_sequence
 
 Array = np.ndarray
 
-CACHE_BYTES = 96 * 2**20  # decoded frames kept, so that neighbours in time are decoded once
+CACHE_BYTES = 128 * 2**20  # decoded frames kept, so that neighbours in time are decoded once
 
 
 class ClipReader:
@@ -67,6 +67,11 @@ class ClipReader:
     def colorspace(self) -> str:
         """OCIO's name of the colour space the code values are read in."""
         return self._transform.name
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Whose bytes are the clip."""
+        return self._decoder.files
 
     @cached_property
     def digest(self) -> str:

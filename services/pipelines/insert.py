@@ -41,7 +41,7 @@ from services.pipelines.steadied import HALO
 from services.pipelines.supports import Motion
 
 CHUNK = 12  # frames per stage: what a crash can cost
-FIRST_CHUNKS = (HALO, HALO)  # small ones, so that the first pictures come soon
+FIRST_CHUNKS = (1, HALO)  # small ones, so that the first picture comes soon
 
 
 def run(request: InsertRequest, context: Context) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _shutter_deg(request: InsertRequest, look: PlateLook) -> float:
 
 
 def _chunks(numbers: Sequence[int]) -> list[tuple[int, ...]]:
-    """Runs of frames, none shorter than the halo that its neighbours look at, but for the last."""
+    """Runs of frames, none shorter than the halo that its neighbours look at, but for the first and the last."""
     ends = list(accumulate(FIRST_CHUNKS))
     ends += range(ends[-1] + CHUNK, len(numbers) + CHUNK, CHUNK)
     bounds = [0, *(end for end in ends if end < len(numbers)), len(numbers)]

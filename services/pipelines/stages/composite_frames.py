@@ -24,6 +24,7 @@ from services.media.colour import linear_from_srgb, srgb_from_linear
 from services.pipelines.context import Artifact, Report
 from services.pipelines.inputs import Holdout
 from services.pipelines.layer_files import load_layers
+from services.pipelines.one_behind import one_behind
 from services.pipelines.stages.measure_plate import PlateLook
 from services.pipelines.steadied import HALO, steadied_visibility
 from services.pipelines.supports import Support
@@ -65,13 +66,13 @@ def composite_frames(
     numbers = _with_halo(sources.clip.numbers, config.frames)
     visible = visible_objects(config.supports, config.support_of, sources, read, numbers)
     masks = zip(visible, _reception(config, sources, read, numbers), strict=True)
-    done = 0
-    for number, (seen, receiver) in zip(numbers, masks, strict=True):
-        if number not in config.frames:
-            continue
-        _write_frame(out, config, sources, read, number, seen, receiver)
-        done += 1
-        report(done, len(config.frames), _preview(out, number, sources.clip))
+    jobs = (  # a frame is written while the next one's masks are made
+        partial(_write_frame, out, config, sources, read, number, seen, receiver)
+        for number, (seen, receiver) in zip(numbers, masks, strict=True)
+        if number in config.frames
+    )
+    for i, _written in enumerate(one_behind(jobs)):
+        report(i + 1, len(config.frames), _preview(out, config.frames[i], sources.clip))
 
 
 def _with_halo(numbers: Sequence[int], frames: Sequence[int]) -> list[int]:

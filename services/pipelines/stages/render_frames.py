@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +15,12 @@ from geometry.camera import Camera, LensWarp
 from geometry.match import choose_shutter_samples, shutter_times
 from geometry.mesh import Model
 from geometry.render.base import Environment, Instance, Renderer, View
-from geometry.render.differential import plane_instance, render_layers
+from geometry.render.differential import TracedLayers, plane_instance, trace_layers
 from geometry.scene import RenderLayers, RigidTrack
 from geometry.trajectory import CameraPath
 from services.pipelines.context import Artifact, Report
 from services.pipelines.layer_files import save_layers
+from services.pipelines.one_behind import one_behind
 from services.pipelines.supports import Motion, Numbers, Support
 
 Array = np.ndarray
@@ -112,21 +113,26 @@ def _stations(motion: Motion | None, foot: Array) -> Array:
 
 
 def render_frames(*, out: Path, config: RenderConfig, report: Report, stage: Stage3D, **_: Artifact) -> None:
-    """Writes one file of layers for each of ``config.frames`` that has a camera."""
-    for i, frame in enumerate(config.frames):
-        if frame in stage.cameras:
-            save_layers(out, frame, _render(config, stage, frame))
+    """Writes one file of layers for each of ``config.frames`` that has a camera.
+
+    A frame is denoised and written while the next one is traced: one of them uses all processors, the other does not.
+    """
+    jobs = (_trace(config, stage, frame, out) for frame in config.frames)
+    for i, _written in enumerate(one_behind(jobs)):
         report(i + 1, len(config.frames))
 
 
-def _render(config: RenderConfig, stage: Stage3D, frame: int) -> RenderLayers:
+def _trace(config: RenderConfig, stage: Stage3D, frame: int, out: Path) -> Callable[[], None]:
+    """Traces a frame; what it returns does the rest without the renderer."""
+    if frame not in stage.cameras:
+        return lambda: None
     warp = _warp(stage.cameras.camera(frame))
     times = _shutter_times(config, stage, frame)
     later = frame + 1 if frame + 1 in stage.cameras else None
     next_view = None if later is None else View(warp.pinhole, (stage.cameras.pose(later),))
 
-    def exposed(times: tuple[float, ...], now: float, spp: int, seed: int) -> RenderLayers:
-        return render_layers(
+    def exposed(times: tuple[float, ...], now: float, spp: int, seed: int) -> TracedLayers:
+        return trace_layers(
             stage.renderer, objects=stage.objects_at(now, later), receivers=stage.receivers_at(now),
             environment=stage.environment, view=View(warp.pinhole, tuple(stage.cameras.pose_between(t) for t in times)),
             spp=max(spp, len(times)), seed=seed, next_view=next_view,
@@ -134,11 +140,18 @@ def _render(config: RenderConfig, stage: Stage3D, frame: int) -> RenderLayers:
 
     seed = config.seed * 100_003 + frame
     if stage.is_still:
-        return _through_lens(warp, exposed(times, frame, config.spp, seed))
-    # The renderer moves the camera over the exposure, not the things: one picture for every moment of theirs.
-    moments = [exposed((t,), t, config.spp // len(times), seed * 31 + i) for i, t in enumerate(times)]
-    mean = {name: np.mean([getattr(m, name) for m in moments], 0) for name in ("beauty", "alpha", "ratio")}
-    return _through_lens(warp, replace(moments[0], **mean))
+        moments = [exposed(times, frame, config.spp, seed)]
+    else:  # The renderer moves the camera over the exposure, not the things: one picture for every moment of theirs.
+        moments = [exposed((t,), t, config.spp // len(times), seed * 31 + i) for i, t in enumerate(times)]
+    return lambda: save_layers(out, frame, _through_lens(warp, _mean([moment.layers() for moment in moments])))
+
+
+def _mean(moments: Sequence[RenderLayers]) -> RenderLayers:
+    """Of what a shutter mixes; the rest is the first moment's."""
+    if len(moments) == 1:
+        return moments[0]
+    mixed = {name: np.mean([getattr(m, name) for m in moments], 0) for name in ("beauty", "alpha", "ratio")}
+    return replace(moments[0], **mixed)
 
 
 @lru_cache(maxsize=4)
