@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from geometry.reconstruct.depth.flow_depth import grain_level
+from geometry.reconstruct.depth.kernels import add_difference
 from geometry.reconstruct.depth.pair import Pair
 from geometry.reconstruct.depth.planes import PlaneGuess
 
@@ -20,7 +21,6 @@ GRAIN_COST = 2.7  # what grain of unit deviation adds to the difference of two a
 PLANE_GAIN = 3.0  # grey levels that a likely plane may look worse than what it replaces
 LEAST_SHARE = 0.3  # of what is known around, for a plane to be likely
 NOWHERE = 1e4  # appearance of what must match nothing
-SUM = np.ones((1, 3), np.float32)
 
 
 def appearance(grey: Array, moving: Array | None = None) -> Array:
@@ -45,12 +45,12 @@ class Comparison:
 
     def cost(self, q: Array) -> Array:
         """(H, W) mean absolute difference at inverse depth ``q`` on the better side."""
+        q, most = np.ascontiguousarray(q, np.float32), np.float32(MOST_COST)
         costs = []
         for side in self.sides:
             total = np.zeros(q.shape, np.float32)
             for look, pair in side:
-                seen = pair.sample(look, q, border=NOWHERE)
-                total += np.minimum(cv2.transform(cv2.absdiff(seen, self.look), SUM), np.float32(MOST_COST))
+                add_difference(total, q, self.look, look, pair.a, pair.b, most)
             costs.append(total / len(side))
         return np.minimum.reduce(costs)
 
