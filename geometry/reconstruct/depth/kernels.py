@@ -29,7 +29,7 @@ def add_difference(total: Array, q: Array, look: Array, seen: Array, a: Array, b
         inverse = one / max(z, np.float32(1e-6))
         x = (rays[k] + near * b[0]) * inverse - half
         y = (rays[k + 1] + near * b[1]) * inverse - half
-        off = most
+        off: Any = most
         if (z > 1e-6) & (x >= 0) & (y >= 0) & (x < right) & (y < bottom):
             left, top = np.int32(x), np.int32(y)
             u, v = x - np.float32(left), y - np.float32(top)
