@@ -212,12 +212,12 @@ def _inner(sight: Sight) -> Array:
 
 def _chunked(scene: Path, aligned: int, folder: Path) -> bool:
     """Frames of chunks of 5 against those of chunks as always."""
-    whole = previs.CHUNK
-    previs.CHUNK = 5
+    whole = previs.CHUNK, previs.ARC_CHUNK
+    previs.CHUNK = previs.ARC_CHUNK = 5
     try:
         in_process(scene, folder / "colours.png", aligned, folder / "chunks", SMALL)
     finally:
-        previs.CHUNK = whole
+        previs.CHUNK, previs.ARC_CHUNK = whole
     return _same(folder / "chunks" / "frames", folder / "threads2" / "frames")
 
 

@@ -23,6 +23,7 @@ Array = np.ndarray
 CANDIDATES = 72  # of longer shots this many frames, evenly spread, stand for all
 GOOD = 0.5  # quality that is good enough
 LEAST_GAIN = 0.01  # of all that the shot shows: an anchor that adds less is not worth painting
+CARRIED = 8  # anchors at most that are carried into a view: those that show most of it
 
 
 @dataclass(frozen=True)
@@ -112,18 +113,35 @@ def carry(picture: Array, source: GuideSource, from_frame: int, to_frame: int) -
 
 
 def carry_many(pictures: Mapping[int, Array], source: GuideSource, to_frame: int) -> Carried:
-    """Several anchors, by frame, in another view: each pixel from those that show it best.
+    """Several anchors, by frame, in another view: each pixel from those that show it best, of the ``CARRIED`` that show
+    most together.
 
     Raises ``ValueError`` for no pictures, or of another raster.
     """
     if not pictures:
         raise ValueError("pictures: expected at least one anchor, got none")
     view = Coverage(source.sight(to_frame))
-    layers = [Painted.of(source.sight(frame), pictures[frame]).seen_from(view) for frame in sorted(pictures)]
+    frames = _showing_most(source, to_frame, sorted(pictures))
+    layers = [Painted.of(source.sight(frame), pictures[frame]).seen_from(view) for frame in frames]
     quality = np.max([layer[..., 3] for layer in layers], axis=0)
     found = merged(view, layers)
     picture = np.clip(np.rint(found.picture), 0, 255).astype(np.uint8)
     return Carried(picture, found.known.astype(np.float32), quality)
+
+
+def _showing_most(source: GuideSource, frame: int, by: list[int]) -> list[int]:
+    """``CARRIED`` of the frames ``by``, ascending: always the one that adds most to what is seen of ``frame``."""
+    if len(by) <= CARRIED:
+        return by
+    quality = Survey(source, keep=1 + len(by)).qualities([frame], by)[:, 0]  # (by, samples)
+    chosen: list[int] = []
+    best = np.zeros_like(quality[0])
+    while len(chosen) < CARRIED:
+        gains = np.maximum(quality - best, 0).mean(1)
+        gains[chosen] = -1
+        chosen.append(int(gains.argmax()))
+        best = np.maximum(best, quality[chosen[-1]])
+    return [by[i] for i in sorted(chosen)]
 
 
 def _close_enough(chosen: list[int], frames: Sequence[int], longest: int | None) -> list[int]:

@@ -46,7 +46,7 @@ class Lines:
     @property
     def drawing(self) -> Array:
         """(H, W) float32 in [0, 1]: the lines of every kind."""
-        return np.minimum(self.kinds.sum(-1), 1)
+        return np.minimum(sum(self.kinds[..., kind] for kind in range(len(KINDS))), 1)
 
 
 def lines(sight: Sight) -> Lines:

@@ -37,10 +37,14 @@ class Flow:
         return pixel_centres((w, h)) + self.dx_dy
 
 
-def flow(a: Sight, b: Sight) -> Flow:
-    """``flow_b_from_a``. Raises ``ValueError`` for sights of different scenes."""
+def flow(a: Sight, b: Sight, wanted: Array | None = None) -> Flow:
+    """``flow_b_from_a``; 0 and not visible outside ``wanted`` (H, W) bool.
+
+    Raises ``ValueError`` for sights of different scenes.
+    """
     if a.surface.topology is not b.surface.topology:
         raise ValueError("b: expected a sight of the same scene's topology as a")
     homography = b.camera.k @ b.camera_from_world[:3, :3] @ a.camera_from_world[:3, :3].T @ np.linalg.inv(a.camera.k)
     intrinsics = (b.camera.fx, b.camera.fy, b.camera.cx, b.camera.cy)
-    return Flow(*carried(a.face, a.edges, b.face, b.edges, b.nearness, b.corners, intrinsics, homography))
+    wanted = np.ones(a.face.shape, np.bool_) if wanted is None else wanted
+    return Flow(*carried(a.face, a.edges, b.face, b.edges, b.nearness, b.corners, intrinsics, homography, wanted))

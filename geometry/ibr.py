@@ -61,20 +61,24 @@ class Inbetween:
         ends = {frame: painted.seen_from(view) for frame, painted in self._ends.items()}
         lack = np.clip(1 - sum(layer[..., 3] for layer in ends.values()) / ENOUGH, 0, 1)
         layers = [_at_distance(layer, number - frame) for frame, layer in ends.items()]
-        if lack.any():
-            others = np.zeros_like(layers[0])
+        wanted = lack > 0
+        if wanted.any():
+            total = np.zeros((int(wanted.sum()), 4), np.float32)
             for frame, painted in self._others.items():
-                layer = _at_distance(painted.seen_from(view, lack > 0), number - frame)
-                others[..., :3] += layer[..., 3:] * layer[..., :3]
-                others[..., 3] += layer[..., 3]
-            others[..., :3] /= np.maximum(others[..., 3:], 1e-30)
-            others[..., 3] *= lack
-            layers.append(others)
+                found = _at_distance(painted.seen_from(view, wanted)[wanted], number - frame)
+                total[:, :3] += found[:, 3:] * found[:, :3]
+                total[:, 3] += found[:, 3]
+            total[:, :3] /= np.maximum(total[:, 3:], 1e-30)
+            total[:, 3] *= lack[wanted]
+            layers.append(np.zeros_like(layers[0]))
+            layers[-1][wanted] = total
         return merged(view, layers)
 
     def _whole(self, view: Coverage, found: Merged) -> Array:
         """(H, W, 3) float32: what nothing beside it tells of looks like its object on the whole."""
-        return np.where(found.near[..., None], found.picture, self._colours[view.object_id])
+        picture, far = found.picture.copy(), ~found.near
+        picture[far] = self._colours[view.object_id[far]]
+        return picture
 
     def _paint(self, frame: int) -> Painted:
         return Painted.of(self._source.sight(frame), self._pictures[frame])
@@ -118,8 +122,8 @@ def _at_distance(layer: Array, frames: int) -> Array:
 def _crisp(view: Coverage, picture: Array) -> Array:
     """(H, W, 3) float32: with the finest detail about as strong as anchors have it. Interpolation weakens it, and every
     anchor would come as a flash of sharpness."""
-    known = np.ones((*picture.shape[:2], 1), np.float32)
-    smooth = warp_kernels.smoothed(np.dstack([picture, known]), view.links, float(np.exp(-np.sqrt(2) / FINEST_PX)))
+    layer = np.dstack([picture, np.ones(picture.shape[:2], np.float32)])[None]
+    smooth = warp_kernels.smoothed(layer, view.links, float(np.exp(-np.sqrt(2) / FINEST_PX)))[0]
     return picture + CRISPNESS * (picture - smooth[..., :3])
 
 

@@ -24,7 +24,7 @@ HOLES = 4  # the largest, of each object
 
 def textured(view: Coverage, picture: Array, known: Array) -> Array:
     """(H, W, 3) float32 ``picture``, pure, in which what is not ``known`` (H, W) bool is smooth, with its texture."""
-    coarse = smoothed(view, np.dstack([picture, known]).astype(np.float32), COARSE_SIGMA)
+    coarse = smoothed(view, np.dstack([picture, known])[None].astype(np.float32), COARSE_SIGMA)[0]
     detail = np.where(known[..., None] & (coarse[..., 3:] > 0), picture - coarse[..., :3], 0)
     step = max(round(known.shape[0] / SEARCH_ROWS), 1)
     small = cv2.blur(picture, (step, step))[::step, ::step].astype(np.float32)

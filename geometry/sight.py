@@ -13,6 +13,7 @@ and takes a new shape of a bending mesh in each frame without loading anything a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Sight:
         """(H n, W n) int32: the face at n x n samples a pixel."""
         return _faces(self.surface, self.camera, self.corners, self.edges, self.nearness, per_px)
 
-    @property
+    @cached_property
     def flat_normals(self) -> Array:
         """(F, 3) unit normals in the world, on the side that is seen; 0 for faces without area."""
         corners = self.surface.vertices[self.surface.topology.faces]

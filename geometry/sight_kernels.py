@@ -66,20 +66,22 @@ def seen_faces(
     seen = np.full((h, w), NOTHING, np.int32)
     nearest = np.zeros((h, w), np.float32)
     for f in range(len(corners)):
-        if not np.isfinite(nearness[f]).all():  # seen edge-on, or without area
-            continue
+        slope, has_holes = nearness[f, 0], holes[f, 0] >= 0
+        if not (np.isfinite(slope) and np.isfinite(nearness[f, 1]) and np.isfinite(nearness[f, 2])):
+            continue  # seen edge-on, or without area
         first, last = _rows(corners, f, h, per_px, fy, cy)
         for row in range(first, last):
             y = (row + 0.5) * step
             left, right = _span(edges, f, y, w, per_px)
+            rest = nearness[f, 1] * y + nearness[f, 2]
             for column in range(left, right):
                 x = (column + 0.5) * step
-                near = near_at(nearness, f, x, y)
+                near = slope * x + rest
                 if near <= nearest[row, column] * NEARER:
                     continue
                 if (column < left + 3 or column >= right - 3) and not covers(edges, f, x, y):
                     continue
-                if holes[f, 0] >= 0 and _is_hole(edges, f, x, y, faces, uv, solid, holes):
+                if has_holes and _is_hole(edges, f, x, y, faces, uv, solid, holes):
                     continue
                 nearest[row, column] = near
                 seen[row, column] = f
@@ -185,7 +187,7 @@ def attributes(
 @compiled
 def carried(
     face_a: Array, edges_a: Array, face_b: Array, edges_b: Array, nearness_b: Array, corners_b: Array,
-    intrinsics: tuple[float, float, float, float], homography: Array,
+    intrinsics: tuple[float, float, float, float], homography: Array, wanted: Array,
 ) -> tuple[Array, Array]:
     fx, fy, cx, cy = intrinsics
     (h, w), (h_b, w_b) = face_a.shape, face_b.shape
@@ -193,6 +195,8 @@ def carried(
     visible = np.zeros((h, w), np.bool_)
     for row in range(h):
         for column in range(w):
+            if not wanted[row, column]:
+                continue
             x, y, f = column + 0.5, row + 0.5, face_a[row, column]
             px, py, z = 0.0, 0.0, 0.0
             if f == NOTHING:

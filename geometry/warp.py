@@ -62,13 +62,24 @@ class Painted:
             warp_kernels.halve(texels, faces, self.sight.surface.topology.object_id, finer, coarser)
         return texels, faces, np.array(levels)
 
+    @cached_property
+    def _goes_on(self) -> Array:
+        """(H, W) uint8: whether one surface fills the 4 x 4 texels of which this one is the second down and across."""
+        links = (Coverage(self.sight).links > 0).astype(np.uint8)
+        links[:, -1, 0] = links[-1, :, 1] = 1
+        across, down = (np.ascontiguousarray(links[..., axis]) for axis in range(2))
+        whole_across = cv2.erode(across, np.ones((4, 3), np.uint8), anchor=(1, 1))
+        return np.minimum(whole_across, cv2.erode(down, np.ones((3, 4), np.uint8), anchor=(1, 1)))
+
     def seen_from(self, view: Coverage, wanted: Array | None = None) -> Array:
         """(H, W, 4) float32: colour of each of ``view``'s pixels here, and its quality in [0, 1]; 0 outside ``wanted``
         (H, W) bool."""
-        way = flow(view.sight, self.sight)
+        # Footprints come from the flow of neighbours.
+        around = None if wanted is None else cv2.dilate(wanted.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        way = flow(view.sight, self.sight, around)
         visible = way.visible if wanted is None else way.visible & wanted
         return warp_kernels.gathered(
-            way.dx_dy, visible, view.sight.face, view.links, *self._pyramid, self.sight.nearness,
+            way.dx_dy, visible, view.sight.face, view.links, *self._pyramid, self._goes_on, self.sight.nearness,
             self.sight.surface.topology.object_id,
         )  # fmt: skip
 
@@ -100,18 +111,18 @@ def merged(view: Coverage, layers: Sequence[Array]) -> Merged:
     power = BANDS[0][1]
     finer, near = stack, total > 0
     for sigma, next_power in BANDS:
-        coarser = np.stack([smoothed(view, layer, sigma) for layer in stack])
+        coarser = smoothed(view, stack, sigma)
         warp_kernels.add_band(picture, finer, coarser, power)
         finer, power = coarser, next_power
     near = warp_kernels.add_band(picture, finer, np.zeros_like(finer), power)
     return Merged(picture, total > 0, near)
 
 
-def smoothed(view: Coverage, layer: Array, sigma: float) -> Array:
-    """(H, W, 4) float32: the colours of ``layer`` (H, W, 4) where its weight is not 0, and that weight, smoothed along
-    surfaces by ``sigma`` px of a picture of 480 rows; weight 0 where nothing is near."""
-    sigma = max(sigma * layer.shape[0] / 480, 0.5)
-    return warp_kernels.smoothed(layer, view.links, float(np.exp(-np.sqrt(2) / sigma)))
+def smoothed(view: Coverage, layers: Array, sigma: float) -> Array:
+    """(N, H, W, 4) float32: the colours of ``layers`` (N, H, W, 4) where their weight is not 0, and that weight,
+    smoothed along surfaces by ``sigma`` px of a picture of 480 rows; weight 0 where nothing is near."""
+    sigma = max(sigma * layers.shape[1] / 480, 0.5)
+    return warp_kernels.smoothed(layers, view.links, float(np.exp(-np.sqrt(2) / sigma)))
 
 
 def _trust(coverage: Coverage) -> Array:

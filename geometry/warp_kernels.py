@@ -101,57 +101,55 @@ def hidden_beside(face: Array, nearness: Array, links: Array) -> Array:
 
 
 @compiled
-def smoothed(layer: Array, links: Array, decay: float) -> Array:
-    """(H, W, 4) float32: the known colours of ``layer`` (H, W, 4) and their weight (0 = unknown), smoothed along
-    surfaces; weight 0 where no known colour is near."""
-    h, w = layer.shape[:2]
-    values = np.empty((h, w, 5), np.float32)
-    for row in range(h):
-        for column in range(w):
-            known = np.float32(layer[row, column, 3] > 0)
-            for c in range(3):
-                values[row, column, c] = known * layer[row, column, c]
-            values[row, column, 3] = layer[row, column, 3]
-            values[row, column, 4] = known
-    _spread(values, links, decay)
-    out = np.zeros((h, w, 4), np.float32)
-    for row in range(h):
-        for column in range(w):
-            share = values[row, column, 4]
-            if share > LEAST_SHARE_KNOWN:
-                scale = 1 / share
+def smoothed(layers: Array, links: Array, decay: float) -> Array:
+    """(N, H, W, 4) float32: the known colours of ``layers`` (N, H, W, 4) and their weights (0 = unknown), smoothed
+    along surfaces; weight 0 where no known colour is near.
+
+    By ``decay`` to the power of the distance, both ways in rows, then in columns: a first-order recursive filter whose
+    feedback is cut where no surface goes on.
+    """
+    count, h, w = layers.shape[:3]
+    out = np.zeros(layers.shape, np.float32)
+    values = np.empty((h, 5, w), np.float32)  # colour, weight, and 1 = known, which says how much was known nearby
+    keep = np.empty(w, np.float32)
+    for n in range(count):
+        for row in range(h):
+            for column in range(w):
+                known = np.float32(layers[n, row, column, 3] > 0)
                 for c in range(3):
-                    out[row, column, c] = values[row, column, c] * scale
-                out[row, column, 3] = max(values[row, column, 3], np.float32(1e-12))
+                    values[row, c, column] = known * layers[n, row, column, c]
+                values[row, 3, column] = layers[n, row, column, 3]
+                values[row, 4, column] = known
+                keep[column] = decay * links[row, column, 0]
+            for column in range(1, w):
+                for c in range(5):
+                    values[row, c, column] += keep[column - 1] * (values[row, c, column - 1] - values[row, c, column])
+            for column in range(w - 2, -1, -1):
+                for c in range(5):
+                    values[row, c, column] += keep[column] * (values[row, c, column + 1] - values[row, c, column])
+            if row > 0:
+                _mix_in(values, row, row - 1, links[row - 1], decay, keep)
+        for row in range(h - 1, -1, -1):
+            if row < h - 1:
+                _mix_in(values, row, row + 1, links[row], decay, keep)
+            for column in range(w):
+                share = values[row, 4, column]
+                if share > LEAST_SHARE_KNOWN:
+                    scale = 1 / share
+                    for c in range(3):
+                        out[n, row, column, c] = values[row, c, column] * scale
+                    out[n, row, column, 3] = max(values[row, 3, column], np.float32(1e-12))
     return out
 
 
 @compiled
-def _spread(values: Array, links: Array, decay: float) -> None:
-    """Smooth (H, W, C) in place: by ``decay`` to the power of the distance, both ways in rows, then in columns.
-
-    A first-order recursive filter whose feedback is cut where no surface goes on.
-    """
-    h, w, channels = values.shape
-    for row in range(h):
-        for column in range(1, w):
-            keep = np.float32(decay * links[row, column - 1, 0])
-            for c in range(channels):
-                values[row, column, c] += keep * (values[row, column - 1, c] - values[row, column, c])
-        for column in range(w - 2, -1, -1):
-            keep = np.float32(decay * links[row, column, 0])
-            for c in range(channels):
-                values[row, column, c] += keep * (values[row, column + 1, c] - values[row, column, c])
-    for row in range(1, h):
-        for column in range(w):
-            keep = np.float32(decay * links[row - 1, column, 1])
-            for c in range(channels):
-                values[row, column, c] += keep * (values[row - 1, column, c] - values[row, column, c])
-    for row in range(h - 2, -1, -1):
-        for column in range(w):
-            keep = np.float32(decay * links[row, column, 1])
-            for c in range(channels):
-                values[row, column, c] += keep * (values[row + 1, column, c] - values[row, column, c])
+def _mix_in(values: Array, row: int, other: int, links: Array, decay: float, keep: Array) -> None:
+    """One step of ``smoothed`` from the row above or below; ``links`` (W, 2) between them."""
+    for column in range(values.shape[2]):
+        keep[column] = decay * links[column, 1]
+    for c in range(values.shape[1]):
+        for column in range(values.shape[2]):
+            values[row, c, column] += keep[column] * (values[other, c, column] - values[row, c, column])
 
 
 # --- pixels that several surfaces share
@@ -370,14 +368,14 @@ def _step(moved: Array, links: Array, row: int, column: int, axis: int) -> tuple
 @compiled
 def gathered(
     moved: Array, visible: Array, face: Array, links: Array, texels: Array, faces: Array, places: Array,
-    nearness: Array, object_id: Array,
+    goes_on: Array, nearness: Array, object_id: Array,
 ) -> Array:
     """(H, W, 4) float32: colour that each pixel has in another view, and how good it is there, 0 = unknown.
 
     ``moved`` (H, W, 2) and ``visible`` are the flow to that view; ``texels`` and ``faces`` its pyramid, whose levels
-    lie at ``places`` (count, 3); ``nearness`` is that view's. The filter is as wide as the pixel's footprint there
-    (elliptical weighted average, Heckbert 1989), never narrower than a texel, and takes texels of the pixel's own
-    surface only.
+    lie at ``places`` (count, 3); ``goes_on`` (see ``Painted``) and ``nearness`` are that view's. The filter is as wide
+    as the pixel's footprint there (elliptical weighted average, Heckbert 1989), never narrower than a texel, and takes
+    texels of the pixel's own surface only.
     """
     h, w = face.shape
     out = np.zeros((h, w, 4), np.float32)
@@ -393,8 +391,12 @@ def gathered(
             xx, xy, yy = a * a + b * b, a * c + b * d, c * c + d * d
             mean, half = 0.5 * (xx + yy), np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
             colour, is_wide = (0.0, 0.0, 0.0, 0.0), mean + half > TOLERATED**2
-            if not is_wide:
-                colour = _interpolated(f, x, y, texels, faces, places[0, 1], places[0, 2], nearness, object_id)
+            height, width = places[0, 1], places[0, 2]
+            nearest = faces[min(int(y), height - 1), min(int(x), width - 1)]
+            if not is_wide and goes_on[max(int(y - 0.5), 0), max(int(x - 0.5), 0)] and joined(
+                nearness, object_id, f, nearest, x, y
+            ):
+                colour = _interpolated(x, y, texels, height, width)
             if colour[3] == 0:
                 form = (0.5 * (xx - yy), xy, mean, half)
                 colour = _filtered(f, x, y, form, is_wide, texels, faces, places, nearness, object_id)
@@ -406,40 +408,22 @@ def gathered(
 
 
 @inlined
-def _interpolated(
-    f: int, x: float, y: float, texels: Array, face: Array, h: int, w: int, nearness: Array, object_id: Array
-) -> tuple[float, float, float, float]:
-    """Colour and trust at a place where the surface of face f goes on all around; trust 0 where it does not."""
+def _interpolated(x: float, y: float, texels: Array, h: int, w: int) -> tuple[float, float, float, float]:
+    """Colour and trust at a place around which one surface goes on."""
     left, top = int(np.floor(x - 0.5)), int(np.floor(y - 0.5))
     along, down = x - 0.5 - left, y - 0.5 - top
     weights = (_cubic(1 + along), _cubic(along), _cubic(1 - along), _cubic(2 - along))
-    red, green, blue, trust, others = 0.0, 0.0, 0.0, 0.0, 0
+    red, green, blue, trust = 0.0, 0.0, 0.0, 0.0
     for j in range(4):
         row, by_row = min(max(top + j - 1, 0), h - 1), _cubic(j - 1 - down)
         for i in range(4):
             column = min(max(left + i - 1, 0), w - 1)
-            others += face[row, column] != f
             weight = by_row * weights[i]
             red += weight * texels[row, column, 0]
             green += weight * texels[row, column, 1]
             blue += weight * texels[row, column, 2]
             trust += weight * texels[row, column, 3]
-    if others > 0 and not _goes_on(f, x, y, top, left, face, h, w, nearness, object_id):
-        trust = 0.0
     return red, green, blue, min(max(trust, 0.0), 1.0)
-
-
-@compiled
-def _goes_on(
-    f: int, x: float, y: float, top: int, left: int, face: Array, h: int, w: int, nearness: Array, object_id: Array
-) -> bool:
-    """Whether the 4 x 4 texels round a place all show the surface of face f."""
-    goes_on = True
-    for j in range(4):
-        for i in range(4):
-            g = face[min(max(top + j - 1, 0), h - 1), min(max(left + i - 1, 0), w - 1)]
-            goes_on &= joined(nearness, object_id, f, g, x, y)
-    return goes_on
 
 
 @compiled

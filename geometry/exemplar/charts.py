@@ -148,6 +148,7 @@ def sampled(charts: Charted, chosen: Array, chart_index: Array, levels: list[She
 
 
 def _bilinear(picture: Array, place: Array) -> Array:
+    """(N, 3) float32 of (h, w, 3) at (N, 2) rows and columns, texel centres at halves."""
     corner = np.floor(place - 0.5).astype(np.int64)
     (down, right), (row, column) = (place - 0.5 - corner).T[..., None].astype(np.float32), corner.T
     above = picture[row, column] * (1 - right) + picture[row, column + 1] * right

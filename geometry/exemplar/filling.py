@@ -23,10 +23,10 @@ LEVELS_UP = 5  # of the pyramid above its finest level
 SMALLEST_SIDE = 10  # of an example at the coarsest level
 ENOUGH, ENOUGH_SHARE = 400, 0.1  # whole patches known at the finest level: so many, or this share of what is open
 SOME, MANY = 120, 400  # whole patches to start from: of an example, and of what is known
-MOST_OPEN = 6000
+MOST_OPEN = 6000  # texels of the level to start at, where every patch is compared
 TILE = 8  # texels
 SHIFT = 0.08  # of an example: how far the seed moves it
-PLENTY, PLENTY_PX = 3, 4000
+PLENTY, PLENTY_PX = 3, 4000  # known pixels for each wanted one, and at least, that make other pictures needless
 NEAR_SHARE = 30  # percent of a surface's pixels may be nearer than what an example's own raster is fit for
 ANOTHER = 1 << 40  # added to the charts of another picture, whose texels are not the view's
 
@@ -56,6 +56,11 @@ class Part:
         return [self, Part(charts, self.texture, np.zeros_like(self.known), self.wanted & (share > 0))]
 
     @property
+    def wanted_levels(self) -> Array:
+        """(N,) of all wanted pixels, on all charts that they are shown on."""
+        return np.concatenate([part.charts.level[part.wanted] for part in self.layers])
+
+    @property
     def is_mostly_known(self) -> bool:
         """So much that other pictures of the same would add little."""
         return int(self.known.sum()) > max(PLENTY * int(self.wanted.sum()), PLENTY_PX)
@@ -83,10 +88,9 @@ def completed(view: Part, other: Part | None) -> Array | None:
     parts = view.layers if other is None else [*view.layers, _apart(other)]
     if sum(int(part.known.sum()) for part in parts) < FEWEST:
         return None
-    wanted_levels = np.concatenate([part.charts.level[part.wanted] for part in view.layers])
-    finest = int(wanted_levels.min())
+    finest, farthest = int(view.wanted_levels.min()), int(view.wanted_levels.max())
     canvases, indices = _canvases(parts, finest, finest + LEVELS_UP)
-    canvases, levels = _trimmed(canvases, sources(canvases), int(wanted_levels.max()), MANY)
+    canvases, levels = _trimmed(canvases, sources(canvases), farthest, MANY)
     if not levels[0].usable.any():
         return None
     first = _spread(canvases[0], levels[0], _where_seen(view, indices[0], canvases[0].sheet))
@@ -101,8 +105,7 @@ def dressed(view: Part, example: Example, rng: np.random.Generator) -> Array:
     """
     finest = int(np.percentile(view.charts.level[view.wanted], NEAR_SHARE, method="lower"))
     canvases, indices = _canvases(view.layers, finest, finest + len(example.levels) - 1)
-    farthest = int(view.charts.level[view.wanted].max())
-    first = _first(canvases, example.levels[: len(canvases)], farthest, SOME)
+    first = _first(canvases, example.levels[: len(canvases)], int(view.wanted_levels.max()), SOME)
     canvases, levels = canvases[first:], example.levels[first : len(canvases)]
     seen = _where_seen(view, indices[0], canvases[0].sheet) + rng.uniform(-SHIFT, SHIFT, 2)
     start = _spread(canvases[0], levels[0], seen)

@@ -24,10 +24,10 @@ from geometry.shapes import expect_shape
 
 Array = np.ndarray
 Box = tuple[float, float, float, float]
-MATERIALS = 1 << 16
+MATERIALS = 1 << 16  # label = object * MATERIALS + material
 CLOSE_PX = 0.75  # of a pixel's footprint: a point this near is the same one
-NEIGHBOURS = 4
-KNOWN_WELL = 0.999
+NEIGHBOURS = 4  # points that a colour is taken from
+KNOWN_WELL = 0.999  # share from which a pixel is an example for others
 SLOPES = (0.25, 0.85)  # upward components of normals between walls, slopes and what is level
 SIDES = len(SLOPES) + 1
 FACES, FLAT_SHARE, ROUNDED = 12, 0.9, 32  # so few rounded normals make up most of what has flat faces

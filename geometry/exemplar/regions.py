@@ -16,15 +16,15 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 Array = np.ndarray
-CLOSED_PX = 23
+CLOSED_PX = 23  # of the working picture: narrower scraps inside a region become part of it
 PLACE = 4  # features before this one are a look
-SAME_LOOK = 0.07
+SAME_LOOK = 0.07  # clusters whose looks are nearer differ in place only
 WORKING_PX = 192  # the longer side
-CLUSTERS, ROUNDS = 9, 12
-SMALLEST_SHARE = 0.012
-REUSE = 0.25
+CLUSTERS, ROUNDS = 9, 12  # of the k-means
+SMALLEST_SHARE = 0.012  # of the picture, for a region
+REUSE = 0.25  # what a region costs more each time it is used again
 LEAST_SAY = 0.05  # what a surface's fit counts beside the root of its share of the picture
-ALIKE, ALIKE_ROUGHNESS = 0.25, 0.1
+ALIKE, ALIKE_ROUGHNESS = 0.25, 0.1  # Lab / 100: how far from the background what goes on with it may look
 DOWN, ACROSS, SHARE, COLOUR = 1.0, 0.5, 0.22, 2.0  # weights of differences
 
 
@@ -162,22 +162,24 @@ def _colour_cost(surface: Look, region: Look) -> float:
 
 
 def _lab(picture: Array) -> Array:
+    """(H, W, 3) float32 Lab / 100 of (H, W, 3) uint8."""
     return cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
 
 
 def _features(picture: Array) -> Array:
-    """(N, 6): smoothed colour, roughness and place, in units of about one region."""
+    """(H, W, 6): smoothed colour, roughness and place, in units of about one region."""
     h, w = picture.shape[:2]
     lab = _lab(picture)
     mean = cv2.blur(lab, (5, 5))
     rough = cv2.blur(np.sqrt(np.maximum(cv2.blur(lab * lab, (5, 5)) - mean * mean, 0)).sum(-1), (9, 9))
     y, x = np.indices((h, w))
     place = np.stack([0.35 * x / max(w, h), 0.6 * y / max(w, h)], -1)
-    return np.concatenate([mean * (1.0, 1.6, 1.6), 1.5 * rough[..., None], place], -1).reshape(h, w, 6)
+    return np.concatenate([mean * (1.0, 1.6, 1.6), 1.5 * rough[..., None], place], -1)
 
 
 def _clustered(features: Array) -> Array:
-    """(H, W) k-means; each first centre is what lies farthest from those before. Sums in one fixed order."""
+    """(H, W) int64 clusters of (H, W, 6) ``features`` by k-means; each first centre is what lies farthest from those
+    before. Sums in one fixed order."""
     h, w, _ = features.shape
     points = features.reshape(h * w, -1)
     centres = points.mean(0, keepdims=True)
@@ -194,4 +196,5 @@ def _clustered(features: Array) -> Array:
 
 
 def _squared(points: Array, centres: Array) -> Array:
+    """(N, K) squared distances of (N, C) points from (K, C) centres."""
     return sum((points[:, [k]] - centres[:, k]) ** 2 for k in range(points.shape[1]))

@@ -103,23 +103,48 @@ def filled(
     ``first`` (h, w) int64: matches to start from where a chart of the coarsest level shows nothing known. ``among``:
     the sources are the known texels of the targets themselves. Source and target levels pair up.
     """
-    pictures: list[Array] = []
-    match: Array = np.zeros((0, 0), np.int64)
+    done: list[_Work] = []
     for i, (target, source) in enumerate(zip(targets, levels, strict=True)):
         work = _Work(target, source, among)
         if i == 0:
-            work.start(first)
+            work.start(first, everywhere=False)
             for _ in range(COARSE_ROUNDS):
                 work.match_exactly(complete)
                 work.vote(REACH)
         else:
-            work.inherit(targets[i - 1], levels[i - 1], match, pictures[-1])
+            work.inherit(done[-1])
             for _ in range(FINEST_ROUNDS if i == len(targets) - 1 else FINE_ROUNDS):
                 work.refine()
                 work.vote(1 if i == len(targets) - 1 else REACH)
-        match = work.match
-        pictures.append(work.picture)
-    return pictures
+        done.append(work)
+    return [work.picture for work in done]
+
+
+def continued(targets: list[Canvas], first: Array | None) -> tuple[Array, Array]:
+    """The finest picture (h, w, 3) float32 of ``targets``, coarsest first, filled from its own known texels, and what
+    its patches say (h, w, 3) of known texels beside open ones; nan elsewhere.
+
+    ``first`` as in ``filled``, for all ``OPEN`` texels; None: holes grow shut from their rims. At each level colours
+    are voted before matches are refined: whole copies stay whole, where comparisons with the blurred picture that a
+    coarser level leaves would move them to what is smooth.
+    """
+    work: _Work | None = None
+    for target, source in zip(targets, sources(targets), strict=True):
+        coarse, work = work, _Work(target, source, among=True)
+        if coarse is not None:
+            work.inherit(coarse)
+            work.vote(REACH)
+        elif first is not None:
+            work.start(first, everywhere=True)
+        else:
+            work.start(np.zeros(target.state.shape, np.int64), everywhere=False)
+            work.match_exactly(complete=False)
+            work.vote(REACH)
+        for _ in range(FINE_ROUNDS):
+            work.refine()
+            work.vote(1 if target is targets[-1] else REACH)
+    assert work is not None
+    return work.picture, work.rims()
 
 
 class _Work:
@@ -134,12 +159,13 @@ class _Work:
             own = np.arange(self.match.size).reshape(self.match.shape)
             self.match[source.usable] = own[source.usable]
 
-    def start(self, first: Array) -> None:
-        """Matches from ``first`` in charts without anything known; holes in others grow shut from their rims."""
+    def start(self, first: Array, everywhere: bool) -> None:
+        """Matches from ``first`` ``everywhere``, or in charts without anything known; holes in others grow shut from
+        their rims."""
         has_known = np.zeros(max(int(self.sheet.index.max()) + 2, 1), bool)
         has_known[self.sheet.index[self.state == KNOWN]] = True
         has_known[-1] = False
-        alone = (self.state == OPEN) & ~has_known[self.sheet.index]
+        alone = (self.state == OPEN) & (~has_known[self.sheet.index] | everywhere)
         self.match[alone] = first[alone]
         self.picture[alone] = self.source.picture.reshape(-1, 3)[first[alone]]
         final, self.state = self.state, np.where(alone | (self.state == KNOWN), self.state, np.float32(NONE))
@@ -160,12 +186,12 @@ class _Work:
         self.match[missing] = centres[len(centres) // 2]
         self.picture[missing] = self.source.picture.reshape(-1, 3)[self.match[missing]]
 
-    def inherit(self, coarse: Canvas, source: Source, match: Array, picture: Array) -> None:
+    def inherit(self, coarse: _Work) -> None:
         up, across = parents(self.sheet, coarse.sheet, self.rows, self.columns)
-        self.picture[self.rows, self.columns] = picture[up, across]
+        self.picture[self.rows, self.columns] = coarse.picture[up, across]
         chart = self.sheet.index[self.rows, self.columns]
         odd = [(rc - self.sheet.shift[chart, axis]) & 1 for axis, rc in enumerate((self.rows, self.columns))]
-        child = children(source.sheet, self.source.sheet, match[up, across], odd[0], odd[1])
+        child = children(coarse.source.sheet, self.source.sheet, coarse.match[up, across], odd[0], odd[1])
         self.match[self.rows, self.columns] = np.where(child >= 0, self.source.nearest[child], -1)
 
     def match_exactly(self, complete: bool) -> None:
@@ -183,6 +209,17 @@ class _Work:
 
     def vote(self, reach: int) -> None:
         self._vote(self.rows, self.columns, reach)
+
+    def rims(self) -> Array:
+        """What patches round open texels say (h, w, 3) of known ones within ``REACH``; nan elsewhere."""
+        filled, own = self.picture, self.match
+        self.picture = np.full_like(filled, np.nan)
+        self.match = np.where(self.state == OPEN, own, -1)
+        beside = cv2.dilate((self.state == OPEN).astype(np.uint8), np.ones((SIDE, SIDE), np.uint8)) > 0
+        rows, columns = np.nonzero((self.state == KNOWN) & beside)
+        self._vote(rows, columns, REACH)
+        said, self.picture, self.match = self.picture, filled, own
+        return said
 
     def _vote(self, rows: Array, columns: Array, reach: int) -> None:
         source = self.source

@@ -40,7 +40,9 @@ from services.pipelines.stages.train_look import TrainingConfig, train_look
 from services.pipelines.stages.write_report import versions, write_report
 from services.pipelines.style_inputs import Look, on_raster, open_look, read_rgb8
 
-CHUNK = 24  # frames per stage: what a crash can cost
+CHUNK = 24  # frames of guides per stage: what a crash can cost
+ARC_CHUNK = 96  # frames between anchors per stage: each chunk of an arc has to find out anew what anchors do not show
+LESSON = 100  # steps of training per stage
 LISTED = 8  # frames that a warning names
 NEIGHBOURS = 4  # anchors on either side of an arc's own that may show what these do not
 ANCHOR_SEED, ARC_SEED, STYLE_SEED = 1, 2, 3
@@ -197,13 +199,17 @@ def _trained(work: Work, painting: Painting, weight: float) -> Painting:
     look, backend, steps = painting.look, painting.backend, work.context.settings.previs.style_steps
     if not painting.learns:
         return painting
-    artifact = work.context.stage(
-        train_look, label="learn the style", weight=weight,
-        config=TrainingConfig(steps, look.prompt, (painting.request.seed, STYLE_SEED)),
-        inputs={"scene": work.shot.digest if look.aligned_frame is not None else "", "look": look.digest,
-                "model": backend.digest},
-        backend=backend, look=look, source=work.source,
-    )
+    inputs: dict[str, Artifact | str] = {
+        "scene": work.shot.digest if look.aligned_frame is not None else "", "look": look.digest,
+        "model": backend.digest,
+    }
+    for begun in range(0, steps, LESSON):
+        artifact = work.context.stage(
+            train_look, label="learn the style", weight=weight * min(LESSON, steps - begun) / steps,
+            config=TrainingConfig(steps, begun, LESSON, look.prompt, (painting.request.seed, STYLE_SEED)),
+            inputs=inputs, backend=backend, look=look, source=work.source,
+        )
+        inputs["before"] = artifact
     return replace(painting, look=replace(look, adapter=artifact.path, digest=f"{look.digest} {artifact.digest}"))
 
 
@@ -287,7 +293,7 @@ def _arcs(
     frames, spans = work.shot.frames, _spans(work.shot.frames, list(anchors))
     for span in spans:
         wanted = span if span[-1] == frames[-1] else span[:-1]
-        step = CHUNK if mover.is_embedded else len(wanted)
+        step = ARC_CHUNK if mover.is_embedded else len(wanted)
         for start in range(0, len(wanted), step):
             chunk = wanted[start : start + step]
             config = ArcConfig(span, chunk, work.shot.cameras.select(span))

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from geometry import rigid
+from geometry import anchors, rigid
 from geometry.anchors import carry, carry_many, painting_order, select
 from geometry.camera import Camera
 from geometry.coverage import Coverage
@@ -119,8 +119,8 @@ def test_what_is_carried_is_what_is_there_and_hidden_ground_is_not_known():
 
 
 def test_colours_do_not_cross_an_object():
-    anchors = {frame: true_picture(shot(), frame, plain=True) for frame in (0, 8)}
-    found = carry_many(anchors, shot(), 4)
+    painted = {frame: true_picture(shot(), frame, plain=True) for frame in (0, 8)}
+    found = carry_many(painted, shot(), 4)
     owner = np.append(shot().sight(4).surface.topology.object_id, 0)[shot().sight(4).face]
     off = np.abs(found.picture.astype(float) - PAINTS[owner]).max(-1)
     assert (off[found.known > 0] <= 1.5).mean() > 0.998
@@ -133,6 +133,16 @@ def test_the_better_view_counts_more():
     found = carry_many({1: near, 2: far}, source, 0)
     assert found.picture[60, 80, 0] > 195
     assert found.quality[60, 80] == pytest.approx((4 / 4.4) ** 2, abs=0.02)
+
+
+def test_of_many_anchors_those_that_show_most_are_carried(monkeypatch: pytest.MonkeyPatch):
+    """Beside the niche stand those that see into it; the others add nothing."""
+    monkeypatch.setattr(anchors, "CARRIED", 2)
+    painted = {frame: np.full((120, 160, 3), 8 * frame, np.uint8) for frame in (0, 2, 12, 15, 27)}
+    found = carry_many(painted, passing(), 14)
+    near = carry_many({frame: painted[frame] for frame in (12, 15)}, passing(), 14)
+    assert found.known.mean() > 0.9
+    assert np.array_equal(found.picture, near.picture) and np.array_equal(found.known, near.known)
 
 
 def test_minified_pictures_do_not_alias():

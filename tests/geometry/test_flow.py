@@ -150,3 +150,13 @@ def test_bad_input_is_named():
         flow(*sights)
     with pytest.raises(ValueError, match="dx_dy"):
         Flow(np.zeros((2, 2, 2)), np.zeros((3, 2), bool))
+
+
+def test_flow_of_some_pixels_is_that_of_all():
+    guides = street_guides()
+    whole, wanted = guides.flow(0, 3), np.zeros(guides.flow(0, 3).visible.shape, bool)
+    wanted[20:50, 30:90] = True
+    some = flow(guides.sight(0), guides.sight(3), wanted)
+    assert np.array_equal(some.dx_dy, np.where(wanted[..., None], whole.dx_dy, 0))
+    assert np.array_equal(some.visible, whole.visible & wanted)
+    assert some.visible.any() and (whole.visible & ~wanted).any()

@@ -191,6 +191,12 @@ def sky(hw: tuple[int, int]) -> View:
     return View(nothing, ids, None, GBuffer(nothing, vectors, vectors, ids, vectors[..., :2]), ids)
 
 
+def small(frame: int) -> View:
+    """A few pixels, whose footprints on the ground differ by far."""
+    found = scenes.guides((48, 32)).guides(frame)
+    return View(found.soft_edges, found.gbuffer.object_id, None, found.gbuffer, found.albedo_id)
+
+
 def speckled() -> View:
     """A few known pixels here and there."""
     rng = np.random.default_rng(2)
@@ -206,6 +212,8 @@ ODD: dict[str, Callable[[], tuple[View, Style]]] = {
     "boxes of a pixel": lambda: (
         bare(OTHER), Style(truth(FIRST), regions={0: (0.0, 0.0, 180.0, 1.0), 2: (3.0, 3.0, 3.5, 3.5)})
     ),
+    "few pixels": lambda: (small(OTHER), Style(truth(FIRST))),
+    "few pixels, painted over": lambda: (small(OTHER), Style(scenes.painted(FIRST, (48, 32)), aligned=small(FIRST))),
     "speckled": lambda: (speckled(), Style(truth(FIRST))),
     "speckled, painted over": lambda: (speckled(), aligned()),
 }  # fmt: skip

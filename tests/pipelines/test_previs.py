@@ -93,6 +93,7 @@ def test_every_frame_has_its_guides(guides: tuple[Path, dict[str, Any]]) -> None
 
 def test_chunks_change_nothing(studio: Studio, whole: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(previs, "CHUNK", 3)
+    monkeypatch.setattr(previs, "ARC_CHUNK", 2)
     again, _ = studio.run(previs.run_previs, aligned(studio))
     assert "frames" in studio.ran
     for folder in ("frames", "guides/softedge", "guides/ids", "anchors"):

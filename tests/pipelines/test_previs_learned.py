@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from services.config import ModelsSettings, PrevisSettings, Settings, load
 from services.errors import InvalidRequest, Unsupported
 from services.media import images
 from services.pipelines import previs
-from services.pipelines.requests import AnchorEdit, PrevisRequest, PrevisShot, PrevisStyle, StyleRegion
+from services.pipelines.requests import AnchorEdit, AnchorsRequest, PrevisRequest, PrevisShot, PrevisStyle, StyleRegion
+from services.pipelines.stages.train_look import TrainingConfig
 from tests.models import tiny_pipelines
 from tests.pipelines.previs_shots import Studio, coloured, pictures, yard
 
@@ -129,6 +130,34 @@ def test_a_painter_learns_the_reference_first(place: tuple[Studio, Settings]) ->
     assert "learn the style" not in studio.ran
     other, _ = studio.run(previs.run_previs, silent, replace(learning, previs=replace(learning.previs, style_steps=3)))
     assert pictures(first / "anchors") != pictures(other / "anchors")
+
+
+def test_training_goes_on_where_it_was_stopped(
+    place: tuple[Studio, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three steps in three stages, of which the last one fails at first, and three at once."""
+    studio, settings = place
+    learning = replace(settings, previs=replace(settings.previs, style_steps=3))
+    wanted = AnchorsRequest(**{f.name: getattr(request(studio, seed=9), f.name) for f in fields(AnchorsRequest)})
+    began: list[int] = []
+    train = previs.train_look
+
+    def watched(*, config: TrainingConfig, **rest: Any) -> None:
+        began.append(config.begun)
+        if began == [0, 1, 2]:
+            raise InterruptedError("the worker is gone")
+        train(config=config, **rest)
+
+    monkeypatch.setattr(previs, "LESSON", 1)
+    monkeypatch.setattr(previs, "train_look", watched)
+    with pytest.raises(InterruptedError):
+        studio.run(previs.run_anchors, wanted, learning)
+    parts, _ = studio.run(previs.run_anchors, wanted, learning)
+    assert began == [0, 1, 2, 2]
+    monkeypatch.setattr(previs, "LESSON", 3)
+    whole, _ = studio.run(previs.run_anchors, wanted, learning)
+    assert began[4:] == [0]
+    assert pictures(parts / "anchors") == pictures(whole / "anchors")
 
 
 def test_checkpoints_that_cannot_be_used(place: tuple[Studio, Settings], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from geometry.guides import GuideSource
@@ -49,15 +50,18 @@ def _draw(out: Path, source: GuideSource, frame: int, following: int | None) -> 
     exr.write_measured(out / "depth" / f"{name}.exr", {"Z": seen.depth})
     images.write_picture(out / "normal" / f"{name}.png", normals_shown(seen.normal, seen.object_id > 0))
     images.write_mask(out / "edges" / f"{name}.png", guides.lines.drawing)
-    images.write_mask(out / "softedge" / f"{name}.png", guides.soft_edges)
+    soft: Array = np.rint(guides.soft_edges * 255).astype(np.uint8)
+    images.write_picture(out / "softedge" / f"{name}.png", soft)
     images.write_picture(out / "ids" / f"{name}.png", seen.object_id.astype(np.uint16))
     if following is not None:
         flow = source.flow(frame, following)
         channels = {"X": flow.dx_dy[..., 0], "Y": flow.dx_dy[..., 1], "visible": flow.visible.astype(np.float16)}
         exr.write_measured(out / "flow" / f"{name}.exr", channels)
-    return np.repeat(np.rint(guides.soft_edges * 255).astype(np.uint8)[..., None], 3, 2)
+    return np.repeat(soft[..., None], 3, 2)
 
 
 def normals_shown(normal: Array, there: Array) -> Array:
     """(H, W, 3) uint8."""
-    return np.where(there[..., None], np.rint(normal * 127.5 + 127.5), 0).astype(np.uint8)
+    shown: Array = cv2.convertScaleAbs(normal, alpha=127.5, beta=127.5)  # rounds, and clips to 255
+    shown[~there] = 0
+    return shown
