@@ -1,8 +1,9 @@
 """Masks of what moves by itself, with labels that stay with each object, streamed over clips of any length.
 
     gather evidence (still_world.py) -> with parallax, let stiff things and the still world compete (stiff_things.py,
-    stiff.py) -> carry it along the flow, backwards with a first look at what there is, then forwards -> segment, hand
-    labels on (segment.py) -> draw contours on the working raster -> forget what hardly lived
+    stiff.py) -> carry it along the flow, backwards with a first look at what there is, then forwards -> segment
+    (segment.py), cut rims off (still_looks.py), hand labels on -> draw contours on the working raster -> forget what
+    hardly lived
 
 Between the passes evidence lies in files, so that memory does not grow with the clip. A user's click says that what is
 under it moves: its region is found by colour, followed both ways, and joins the evidence.
@@ -22,6 +23,7 @@ from geometry.masks import agreed_flow, one_thread
 from geometry.reconstruct.motion.segment import Looks, ObjectTracker, SegmentSettings, segment
 from geometry.reconstruct.motion.stiff import StiffSettings, StiffVotes, stiff_votes
 from geometry.reconstruct.motion.stiff_things import find_stiff_things
+from geometry.reconstruct.motion.still_looks import LooksSettings, without_rims
 from geometry.reconstruct.motion.still_world import Evidence, EvidenceSettings, Kind, StillWorld, gather, sampled
 from geometry.scene import DepthSource, FrameSource
 from geometry.trajectory import CameraPath
@@ -54,6 +56,7 @@ class MotionSettings:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     segment: SegmentSettings = field(default_factory=SegmentSettings)
     stiff: StiffSettings = field(default_factory=StiffSettings)
+    still_looks: LooksSettings = field(default_factory=LooksSettings)
     memory: float = 0.6  # of evidence, from frame to frame
     own_word: float = 0.8  # of a frame that is sure itself: so much less its neighbours count
     shortest_life: int = 5  # frames; what lives less was noise, unless the clip is no longer
@@ -265,6 +268,8 @@ class _Search:
                 known = self._with(own, _moved(before[1], flow, agree, self.s.memory))
             everything = self._with(known, self.ahead.read(frame))
             soft = segment(picture, everything, self.s.segment, (self.first_labels(frame), self.looks))
+            if self.world.kind == "parallax":
+                soft = without_rims(self.world, frame, soft, self.s.still_looks)
             labels = tracker.step(picture, soft > 0, flow)
             _write_wide(folder, frame, self._on_lens(frame, soft, labels))
             before = picture, known
