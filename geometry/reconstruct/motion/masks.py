@@ -24,8 +24,9 @@ from geometry.reconstruct.motion.segment import Looks, ObjectTracker, SegmentSet
 from geometry.reconstruct.motion.stiff import StiffSettings, StiffVotes, stiff_votes
 from geometry.reconstruct.motion.stiff_things import find_stiff_things
 from geometry.reconstruct.motion.still_looks import LooksSettings, without_rims
+from geometry.reconstruct.motion.still_points import StillPoints
 from geometry.reconstruct.motion.still_world import Evidence, EvidenceSettings, Kind, StillWorld, gather, sampled
-from geometry.scene import DepthSource, FrameSource
+from geometry.scene import DepthSource, FrameSource, SparsePoints
 from geometry.trajectory import CameraPath
 
 Array = np.ndarray
@@ -98,11 +99,13 @@ def find_motion(
     workdir: Path,
     report: Report,
     clicks: Sequence[Click] = (),
+    points: SparsePoints | None = None,
     settings: MotionSettings | None = None,
 ) -> None:
     """Write the labels of every frame of ``clip`` on the working raster; frames without a camera stay empty.
 
-    ``depth`` of what stands still is needed for parallax. Raises ``ValueError`` without it, ``BadClick``.
+    ``points`` are what the cameras were solved from. ``depth`` of what stands still is needed for parallax.
+    Raises ``ValueError`` without it, ``BadClick``.
     """
     if kind == "parallax" and depth is None:
         raise ValueError("depth: expected the depth of the scene for a shot with parallax, got None")
@@ -115,7 +118,7 @@ def find_motion(
     for click in clicks:
         search.follow(click)
     search.look_back()
-    search.write_labels(folder)
+    search.write_labels(folder, None if points is None else StillPoints(points, cameras), clicks)
     empty = np.zeros(cameras.cameras[0].hw, np.uint8)
     for frame in clip.numbers:
         if frame not in folder:
@@ -257,7 +260,8 @@ class _Search:
         """(h, w) labels of the first look, small."""
         return self.names[_read_wide(self.first, frame)]
 
-    def write_labels(self, folder: MotionFolder) -> None:
+    def write_labels(self, folder: MotionFolder, still: StillPoints | None, clicks: Sequence[Click]) -> None:
+        clicked: set[int] = set()
         tracker = ObjectTracker(self.s.segment)
         before: tuple[Array, Evidence] | None = None
         for done, frame in enumerate(self.frames):
@@ -271,12 +275,22 @@ class _Search:
             if self.world.kind == "parallax":
                 soft = without_rims(self.world, frame, soft, self.s.still_looks)
             labels = tracker.step(picture, soft > 0, flow)
-            _write_wide(folder, frame, self._on_lens(frame, soft, labels))
+            drawn = self._on_lens(frame, soft, labels)
+            _write_wide(folder, frame, drawn)
+            if still is not None:
+                still.add(frame, drawn)
+            clicked |= {self._label_at(click, drawn) for click in clicks if click.frame == frame}
             before = picture, known
             self.report(len(self.frames) + done + 1, 2 * len(self.frames))
         table = self._names(tracker)
+        for label in set(still.standing() if still is not None else ()) - clicked:
+            table[label] = 0
         for frame in self.frames:
             folder.write(frame, table[_read_wide(folder, frame)])
+
+    def _label_at(self, click: Click, labels: Array) -> int:
+        (h, w), (rows, columns) = self.world.clip.hw, labels.shape
+        return int(labels[int(click.y * rows / h), int(click.x * columns / w)])
 
     def _on_lens(self, frame: int, soft: Array, labels: Array) -> Array:
         """(H, W) labels of the working raster, contours drawn after the full picture."""

@@ -45,7 +45,7 @@ def track_movers(
         find_motion(
             clip, scene.cameras, kind=config.kind, depth=scene.depth, seed=config.seed, folder=folder,
             workdir=out / "work", report=lambda done, total: report(2 * done, 3 * total),
-            clicks=() if checkpoint else config.clicks,
+            clicks=() if checkpoint else config.clicks, points=scene.points,
         )
     except BadClick as error:
         raise InvalidRequest("scene.movers", "pixels of frames whose camera is known", str(error)) from error
