@@ -55,6 +55,7 @@ class EvidenceSettings:
     moving_share: float = 0.1
     rival_share: float = 0.15  # more votes for something else, and a pixel moves for certain
     shadow: tuple[float, float] = (0.45, 0.88)  # of the light that a shadow leaves
+    deepest_shadow: float = 0.25  # the same, where its texture is still there
     shadow_hue: float = 0.045  # shares of red, green and blue may change this much
     shadow_correlation: float = 0.3  # of the textures under it
     flat_levels: float = 3.0  # deviation of code values where there is no texture
@@ -473,4 +474,5 @@ def shadow(picture: Array, background: Array, noise: float, s: EvidenceSettings)
     flat = np.maximum(*variance) < s.flat_levels**2 + 0.8 * noise**2
     low, high = s.shadow
     darker, lighter = (ratio > low) & (ratio < high), (ratio > 1 / high) & (ratio < 1 / low)
-    return (hue < s.shadow_hue) & ((darker & (alike | flat)) | (lighter & alike))
+    deep = (ratio > s.deepest_shadow) & (ratio <= low)
+    return (hue < s.shadow_hue) & ((darker & (alike | flat)) | ((lighter | deep) & alike))
