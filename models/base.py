@@ -214,3 +214,35 @@ class InbetweenModel(Protocol):
         Raises ``InputRefused``, see ``check``.
         """
         ...
+
+
+class Inpainter(Protocol):
+    def fill(self, picture: Array, mask: Array, prompt: str, seed: Sequence[int]) -> Array:
+        """``picture`` (H, W, 3) uint8 with what ``mask`` (H, W) bool marks painted anew; all other bytes are the same.
+
+        Raises ``InputRefused`` where nothing, or everything, is marked.
+        """
+        ...
+
+
+class Generator(Protocol):
+    def generate(
+        self, prompt: str, *, negative: str = "", wh: tuple[int, int], controls: Mapping[str, Array] = ...,
+        concepts: Mapping[str, Path] = ..., seed: Sequence[int],
+    ) -> Array:
+        """(H, W, 3) uint8 of ``wh`` px. ``controls``: (H, W, 3) uint8 pictures by kind (depth, edges, soft_edges,
+        sketch, normal, segments, pose). ``concepts``: files of learned words, by the word for each in the prompt.
+
+        Raises ``InputRefused`` for conditions that this checkpoint does not know, ``CheckpointRefused`` for a concept
+        that is not for it.
+        """
+        ...
+
+
+class LayerSeparator(Protocol):
+    def separate(self, picture: Array, layers: int, prompt: str, seed: Sequence[int]) -> list[Array]:
+        """``layers`` pictures (H, W, 4) uint8, straight alpha, from the farthest to the nearest.
+
+        Raises ``InputRefused``.
+        """
+        ...

@@ -15,6 +15,9 @@ from models.errors import CheckpointRefused, PackageMissing, TensorsMissing, Wro
 from models.runtime import Runtime
 
 LIBRARIES = ("diffusers", "transformers")
+ALSO_KNOWN_AS = {  # what published configurations call a class that has got its own name since
+    "ControlNetUnionModel": ("ControlNetModel", "ControlNetModel_Union"),
+}
 
 
 def load_transformers(class_name: str, model_types: Sequence[str], checkpoint: Checkpoint, runtime: Runtime) -> Any:
@@ -32,18 +35,21 @@ def load_transformers(class_name: str, model_types: Sequence[str], checkpoint: C
 
 
 def load_components(
-    checkpoint: Checkpoint, runtime: Runtime, models: Mapping[str, tuple[str, str]], float32: Sequence[str] = ()
+    checkpoint: Checkpoint, runtime: Runtime, models: Mapping[str, tuple[str, str]], float32: Sequence[str] = (),
+    unused: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The components of a diffusers pipeline by name: ``models`` (library and class of each), and what carries no
     weights (tokenizers, schedulers, processors) as ``model_index.json`` names it. They are not on the device yet.
 
-    Components in ``float32`` are loaded at that precision. Raises ``WrongClass`` when the pipeline has other models
-    than these, ``TensorsMissing``, ``CheckpointRefused``.
+    Components in ``float32`` are loaded at that precision, those in ``unused`` not at all. Raises ``WrongClass`` when
+    the pipeline has other models than these, ``TensorsMissing``, ``CheckpointRefused``.
     """
     label = f"checkpoint {checkpoint.manifest.name}"
     index = checkpoint.index()
     components = {}
     for name, (library, class_name) in index.items():
+        if name in unused:
+            continue
         if class_name.endswith(WEIGHTLESS):
             components[name] = _load_weightless(library, class_name, checkpoint.component(name), f"{label}: {name}")
         elif name not in models:
@@ -54,7 +60,8 @@ def load_components(
             raise WrongClass(f"{label}: expected a pipeline with {name} ({class_name}), got {', '.join(index)}")
         config = _read_config(folder, f"{label}: {name}")
         found = config.get("_class_name") if library == "diffusers" else index[name][1]
-        if found not in (class_name, f"{class_name}WithProjection"):  # the projection is then left unread
+        names = (class_name, f"{class_name}WithProjection", *ALSO_KNOWN_AS.get(class_name, ()))
+        if found not in names:  # the projection is then left unread
             raise WrongClass(f"{label}: {name}: expected weights of {class_name}, got {found}")
         options = dict(runtime.model_options) if library == "transformers" else {"dtype": runtime.dtype}
         if name in float32:

@@ -20,6 +20,7 @@ BACKENDS: dict[str, dict[str, str]] = {
     },
     "picture_segmentation": {
         "sam": "models.segmentation.sam:Sam",
+        "segment_anything": "models.segmentation.segment_anything:SegmentAnything",
     },
     "anchors": {
         "flux_sag": "models.anchors.flux_sag:FluxSag",
@@ -30,6 +31,19 @@ BACKENDS: dict[str, dict[str, str]] = {
         "wan_flf": "models.inbetween.wan_flf:WanFlf",
         "wan_vace": "models.inbetween.wan_vace:WanVace",
     },
+    "inpainting": {
+        "sdxl_inpaint": "models.inpainting.sdxl_inpaint:SdxlInpaint",
+        "flux_fill": "models.inpainting.flux_fill:FluxFill",
+    },
+    "generation": {
+        "sdxl": "models.generation.stable_diffusion:Sdxl",
+        "sd21": "models.generation.stable_diffusion:Sd21",
+        "flux": "models.generation.flow:Flux",
+        "qwen_image": "models.generation.flow:QwenImage",
+    },
+    "layered": {
+        "qwen_layered": "models.layered.qwen_layered:QwenLayered",
+    },
 }
 
 EMBEDDED: dict[str, dict[str, str]] = {  # no weights: the class needs nothing to be called
@@ -38,6 +52,9 @@ EMBEDDED: dict[str, dict[str, str]] = {  # no weights: the class needs nothing t
     },
     "inbetween": {
         "ibr": "models.inbetween.ibr:Ibr",
+    },
+    "inpainting": {
+        "exemplar": "models.inpainting.exemplar:ExemplarInpainter",
     },
 }
 

@@ -55,7 +55,8 @@ def test_default_names_are_commercial_and_others_are_not() -> None:
     """Written down a second time: a change must be meant."""
     forbidden = {name for name in names() if not read_manifest(name).commercial}
     assert forbidden == {
-        "depth-anything-v2-large", "depth-pro", "flux1-dev-hed", "flux1-dev-union", "cogvideox-5b-ggi"
+        "depth-anything-v2-large", "depth-pro", "flux1-dev-hed", "flux1-dev-union", "cogvideox-5b-ggi",
+        "flux1-dev", "flux1-fill",
     }
 
 

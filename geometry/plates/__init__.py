@@ -1,0 +1,1 @@
+"""Stills taken apart into layers, and layers seen by a moving camera."""

@@ -1,0 +1,1 @@
+"""Pictures from words, and from conditions beside them."""

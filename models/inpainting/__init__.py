@@ -1,0 +1,1 @@
+"""Learned and embedded ways to paint what is missing in a picture."""

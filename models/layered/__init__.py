@@ -1,0 +1,1 @@
+"""Pictures taken apart into layers by a learned model."""
