@@ -378,7 +378,9 @@ class Background:
         weight = np.minimum(heard / 3, 1)
         # Within a pixel of what moves, only the tolerance makes it still.
         weight[(cv2.dilate((value > 0).astype(np.uint8), kernel) > 0) & (value <= 0)] *= s.hardly
-        shade = shadow(picture, mean / np.maximum(heard, 1e-6)[..., None], 1.0, s) & (value > 0)
+        # A mean would mix the place with who lingered there.
+        place = mean / np.maximum(heard, 1e-6)[..., None] if self.plate is None else self.plate.picture
+        shade = shadow(picture, place, 1.0, s) & (value > 0)
         return Evidence(value, np.where(shade, 0.1 * weight, weight))
 
     def _homographies(self, frame: int, picture: Array) -> dict[int, Array]:
@@ -475,4 +477,5 @@ def shadow(picture: Array, background: Array, noise: float, s: EvidenceSettings)
     low, high = s.shadow
     darker, lighter = (ratio > low) & (ratio < high), (ratio > 1 / high) & (ratio < 1 / low)
     deep = (ratio > s.deepest_shadow) & (ratio <= low)
-    return (hue < s.shadow_hue) & ((darker & (alike | flat)) | ((lighter | deep) & alike))
+    faint = (ratio >= high) & (ratio <= 1 / high)  # on a blank wall more than noise, and still no thing
+    return (hue < s.shadow_hue) & (((darker | faint) & (alike | flat)) | ((lighter | deep) & alike))
