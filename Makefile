@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: install demo demo-previs test check serve clean
+.PHONY: install demo demo-previs demo-plate test check serve clean
 
 install: .venv/installed
 
@@ -15,6 +15,9 @@ demo: install
 
 demo-previs: install
 	scripts/demo-previs
+
+demo-plate: install
+	scripts/demo-plate
 
 test: install
 	scripts/test

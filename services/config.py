@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -23,25 +23,60 @@ def cache_folder() -> Path:
 
 
 @dataclass(frozen=True)
+class TenantConfig:
+    share: float = 1.0  # of the slots, beside those of others who want them
+    running_limit: int = 0  # jobs that run at the same time; 0 = as many as there are slots
+    queue_limit: int = 0  # jobs that may wait; 0 = as many as in the whole queue
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     listen: str = "127.0.0.1:50505"  # port 0 = any free one
     slots: int = 1  # jobs that run at the same time
     queue_limit: int = 1000  # jobs that may wait
     media_roots: tuple[str, ...] = ()  # folders whose files requests may name
     journal: str = ""  # folder of journal, uploads and logs; empty = in the user's cache folder
+    files: str = ""  # folder of uploads, results and logs; empty = the journal's. On a cluster all nodes see it
     registry: str = ""  # module that names the pipelines and calls; empty = ours
     cancel_grace_s: float = 6.0  # from asking a worker to stop to SIGTERM; the same again to SIGKILL
-    max_attempts: int = 3  # how often a job is started when its worker dies
+    max_attempts: int = 3  # how often a job is started when its worker dies or it fails for a while only
+    retry_delay_s: float = 1.0  # before it is started again; doubled each time
+    keep_results_days: float = 0.0  # after that, jobs that have ended are deleted unless pinned; 0 = never
+    keep_uploads_days: float = 0.0  # after that, uploads that no job here names are deleted; 0 = never
+    executor: str = "local"  # or ray
+    helpers: int = 0  # workers more that a job of many chunks may use; beside the slots
+    tenants: dict[str, TenantConfig] = field(default_factory=dict)  # by name; others are as TenantConfig() says
+    tls_certificate: str = ""  # PEM file of the server's chain; an address that others can reach needs TLS, and
+    tls_key: str = ""
+    token_file: str = ""  # tokens and whose they are (services/tokens.py), or
+    metrics: str = ""  # HOST:PORT where Prometheus may ask; empty = nowhere
+    tls_client_ca: str = ""  # PEM file: clients show a certificate that it signed, whose common name is their tenant
 
     @property
     def journal_folder(self) -> Path:
         return Path(self.journal).expanduser() if self.journal else cache_folder() / "server"
+
+    @property
+    def files_folder(self) -> Path:
+        return Path(self.files).expanduser() if self.files else self.journal_folder
+
+
+@dataclass(frozen=True)
+class RayConfig:
+    """Of ``server.executor: ray``. What a worker asks the cluster for decides where it runs."""
+
+    address: str = ""  # of the cluster's head, HOST:PORT; auto = the one on this machine; empty = start one here
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_bytes: int = 0  # 0 = not asked for
+    resources: dict[str, float] = field(default_factory=dict)  # custom ones
 
 
 @dataclass(frozen=True)
 class StoreConfig:
     url: str = ""  # folder or file:// URL; empty = $BACKLOT_STORE, or in the user's cache folder
     cap_bytes: int = 50 * 2**30
+    remote: str = ""  # URL of a storage that several machines share (s3://bucket/prefix, ...); docs/operations.md
 
     @property
     def location(self) -> str:
@@ -77,6 +112,14 @@ class PrevisSettings:
 
 
 @dataclass(frozen=True)
+class PlateSettings:
+    depth_backend: str = "none"  # of a still that comes without depth; or the name or path of a checkpoint's manifest
+    segmentation_backend: str = "embedded"  # of things that are clicked at; or a checkpoint's manifest
+    inpainting_backend: str = "embedded"  # of margins and of what is hidden; or a checkpoint's manifest
+    generation_backend: str = "none"  # of pictures from text
+
+
+@dataclass(frozen=True)
 class ModelsSettings:
     """Learned backends: where weights lie, which are allowed, how they compute. docs/models.md says more."""
 
@@ -99,22 +142,40 @@ class Settings:
     render: RenderSettings = field(default_factory=RenderSettings)
     harmonize: HarmonizeSettings = field(default_factory=HarmonizeSettings)
     previs: PrevisSettings = field(default_factory=PrevisSettings)
+    plate: PlateSettings = field(default_factory=PlateSettings)
     models: ModelsSettings = field(default_factory=ModelsSettings)
 
 
 @dataclass(frozen=True)
 class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     reconstruct: ReconstructSettings = field(default_factory=ReconstructSettings)
     render: RenderSettings = field(default_factory=RenderSettings)
     harmonize: HarmonizeSettings = field(default_factory=HarmonizeSettings)
     previs: PrevisSettings = field(default_factory=PrevisSettings)
+    plate: PlateSettings = field(default_factory=PlateSettings)
     models: ModelsSettings = field(default_factory=ModelsSettings)
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.reconstruct, self.render, self.harmonize, self.previs, self.models)
+        return Settings(self.reconstruct, self.render, self.harmonize, self.previs, self.plate, self.models)
+
+
+def frugal(settings: Settings) -> Settings:
+    """The same results from less memory, more slowly; equal to ``settings`` where there is no such way."""
+    backends = {
+        settings.reconstruct.depth_backend, settings.reconstruct.segmentation_backend, settings.previs.anchors_backend,
+        settings.previs.inbetween_backend, settings.plate.depth_backend, settings.plate.segmentation_backend,
+        settings.plate.inpainting_backend, settings.plate.generation_backend,
+    }
+    if backends <= {"embedded", "none"}:
+        return settings
+    runtime = replace(settings.models.runtime, vae_tiling=True)
+    if runtime.device.startswith("cuda") and not settings.previs.style_steps:  # what is trained must lie there whole
+        runtime = replace(runtime, offload="sequential")
+    return replace(settings, models=replace(settings.models, runtime=runtime))
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Config:
@@ -149,7 +210,21 @@ def _check(config: Config, file: str) -> None:
     ):
         if value < 1:
             raise InvalidRequest(f"{file}: {key}", ">= 1", value)
+    _check_tenants(config.server, file)
     if config.previs.longest_arc < 2:
         raise InvalidRequest(f"{file}: previs.longest_arc", ">= 2", config.previs.longest_arc)
     if config.previs.style_steps < 0:
         raise InvalidRequest(f"{file}: previs.style_steps", ">= 0", config.previs.style_steps)
+
+
+def _check_tenants(server: ServerConfig, file: str) -> None:
+    for name, tenant in server.tenants.items():
+        for key, value, ok in (
+            ("share", tenant.share, tenant.share > 0),
+            ("running_limit", tenant.running_limit, tenant.running_limit >= 0),
+            ("queue_limit", tenant.queue_limit, tenant.queue_limit >= 0),
+        ):
+            if not ok:
+                raise InvalidRequest(f"{file}: server.tenants.{name}.{key}", "> 0" if key == "share" else ">= 0", value)
+    if server.executor not in ("local", "ray"):
+        raise InvalidRequest(f"{file}: server.executor", "local or ray", server.executor)

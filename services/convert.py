@@ -6,10 +6,11 @@ Field paths of errors are those of the messages; ``objects.height`` of the third
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from backlot.v1 import common_pb2, insertion_pb2, jobs_pb2, media_pb2, previs_pb2, scene_pb2
+from backlot.v1 import common_pb2, insertion_pb2, jobs_pb2, media_pb2, plate_pb2, previs_pb2, scene_pb2
 from google.longrunning import operations_proto_pb2
 from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
@@ -24,11 +25,13 @@ from services.pipelines import requests
 
 RECONSTRUCT, IMPORT_SCENE, INSERT, PROPAGATE_MASKS = "reconstruct", "import_scene", "insert", "propagate_masks"
 GUIDES, ANCHORS, PREVIS = "guides", "anchors", "previs"
+LAYERS, PLATE = "layers", "plate"
 SCENE_KINDS = (RECONSTRUCT, IMPORT_SCENE)  # whose result is a scene
 ANCHOR_KINDS = (ANCHORS, PREVIS)  # whose result has anchors
 JobRequest = (
     requests.ReconstructRequest | requests.ImportSceneRequest | requests.InsertRequest
-    | requests.PropagateMasksRequest | requests.GuidesRequest | requests.AnchorsRequest
+    | requests.PropagateMasksRequest | requests.GuidesRequest | requests.AnchorsRequest | requests.BuildLayersRequest
+    | requests.AnimatePlateRequest
 )
 
 
@@ -49,6 +52,10 @@ def job_request(kind: str, data: bytes, access: Access) -> JobRequest:
         return anchors_request(previs_pb2.RenderAnchorsRequest.FromString(data), access)
     if kind == PREVIS:
         return previs_request(previs_pb2.RenderPrevisRequest.FromString(data), access)
+    if kind == LAYERS:
+        return build_layers_request(plate_pb2.BuildLayersRequest.FromString(data), access)
+    if kind == PLATE:
+        return animate_plate_request(plate_pb2.AnimatePlateRequest.FromString(data), access)
     raise InvalidRequest("kind", ", ".join(_REQUESTS), kind)
 
 
@@ -169,6 +176,98 @@ def _anchor_edit(message: previs_pb2.AnchorEdit, access: Access, field: str) -> 
         raise InvalidRequest(error.field.replace("anchors.", f"{field}.", 1), error.expected, error.got) from None
 
 
+def build_layers_request(message: plate_pb2.BuildLayersRequest, access: Access) -> requests.BuildLayersRequest:
+    return requests.BuildLayersRequest(
+        plate_source(message.source, access), plate_layers(message.layers, access), message.seed
+    )
+
+
+def animate_plate_request(message: plate_pb2.AnimatePlateRequest, access: Access) -> requests.AnimatePlateRequest:
+    camera = message.camera
+    return requests.AnimatePlateRequest(
+        source=plate_source(message.source, access),
+        layers=plate_layers(message.layers, access),
+        camera=requests.PlateCamera(
+            **{**_present(camera), "cameras_file": path(camera.cameras_file, access, "camera.cameras_file")}
+        ),
+        fluids=tuple(_fluid(fluid, access, f"fluids[{i}]") for i, fluid in enumerate(message.fluids)),
+        codec=message.codec,
+        seed=message.seed,
+    )
+
+
+def plate_source(message: plate_pb2.PlateSource, access: Access) -> requests.PlateSource:
+    generation = message.generation
+    return requests.PlateSource(**{
+        **_present(message),
+        "path": path(message.path, access, "source.path"),
+        "depth": path(message.depth, access, "source.depth"),
+        "generation": requests.PlateGeneration(
+            generation.prompt, generation.negative_prompt, generation.look,
+            tuple(_control(control, access, f"source.generation.controls[{i}]")
+                  for i, control in enumerate(generation.controls)),
+            tuple(_concept(concept, access, f"source.generation.concepts[{i}]")
+                  for i, concept in enumerate(generation.concepts)),
+            generation.aspect,
+        ),
+    })  # fmt: skip
+
+
+def _control(message: plate_pb2.ControlPicture, access: Access, field: str) -> requests.ControlPicture:
+    with _indexed("source.generation.controls", field):
+        return requests.ControlPicture(message.kind, path(message.picture, access, f"{field}.picture"))
+
+
+def _concept(message: plate_pb2.LearnedConcept, access: Access, field: str) -> requests.LearnedConcept:
+    with _indexed("source.generation.concepts", field):
+        return requests.LearnedConcept(message.word, path(message.file, access, f"{field}.file"))
+
+
+def plate_layers(message: plate_pb2.PlateLayers, access: Access) -> requests.PlateLayers:
+    margins = message.outpaint
+    return requests.PlateLayers(
+        count=message.count,
+        bands=tuple(_band(band, f"layers.bands[{i}]") for i, band in enumerate(message.bands)),
+        things=tuple(_thing(thing, f"layers.things[{i}]") for i, thing in enumerate(message.things)),
+        outpaint=requests.PlateMargins(margins.left, margins.top, margins.right, margins.bottom),
+        inpaint=path(message.inpaint, access, "layers.inpaint"),
+    )
+
+
+def _band(message: plate_pb2.DepthBand, field: str) -> requests.DepthBand:
+    with _indexed("layers.bands", field):
+        return requests.DepthBand(message.near, message.far)
+
+
+def _thing(message: plate_pb2.PlateThing, field: str) -> requests.PlateThing:
+    box = message.box
+    with _indexed("layers.things", field):
+        return requests.PlateThing(
+            message.name, tuple((click.x, click.y) for click in message.clicks),
+            tuple((click.x, click.y) for click in message.outside),
+            (box.x0, box.y0, box.x1, box.y1) if message.HasField("box") else None,
+        )
+
+
+def _fluid(message: plate_pb2.PlateFluid, access: Access, field: str) -> requests.PlateFluid:
+    with _indexed("fluids", field):
+        return requests.PlateFluid(
+            path(message.mask, access, f"{field}.mask"),
+            tuple(requests.FlowHint(hint.x0, hint.y0, hint.x1, hint.y1) for hint in message.hints), message.layer,
+            message.speed, path(message.video, access, f"{field}.video"),
+        )
+
+
+@contextmanager
+def _indexed(plain: str, field: str) -> Iterator[None]:
+    """Errors of one of several messages name it."""
+    try:
+        yield
+    except InvalidRequest as error:
+        named = error.field if error.field.startswith(field) else error.field.replace(plain, field, 1)
+        raise InvalidRequest(named, error.expected, error.got) from None
+
+
 def clip(message: common_pb2.Clip, access: Access) -> requests.Clip:
     return requests.Clip(
         path=path(message.path, access, "clip.path"),
@@ -275,6 +374,10 @@ def job_metadata(job: Job, last: Event) -> jobs_pb2.JobMetadata:
         request_id=job.request_id or "",
         last_seq=last.seq,
         result_asset_id=result_asset(job.name) if last.delivered else "",
+        priority=job.priority,
+        paused=job.paused,
+        pinned=job.pinned,
+        attempts=job.attempts,
     )
 
 
@@ -386,6 +489,8 @@ _REQUESTS: dict[str, Any] = {
     GUIDES: previs_pb2.RenderGuidesRequest,
     ANCHORS: previs_pb2.RenderAnchorsRequest,
     PREVIS: previs_pb2.RenderPrevisRequest,
+    LAYERS: plate_pb2.BuildLayersRequest,
+    PLATE: plate_pb2.AnimatePlateRequest,
 }
 _RESPONSES: dict[str, Callable[..., Message]] = {
     RECONSTRUCT: scene_pb2.ReconstructResponse,
@@ -395,6 +500,8 @@ _RESPONSES: dict[str, Callable[..., Message]] = {
     GUIDES: previs_pb2.RenderGuidesResponse,
     ANCHORS: previs_pb2.RenderAnchorsResponse,
     PREVIS: previs_pb2.RenderPrevisResponse,
+    LAYERS: plate_pb2.BuildLayersResponse,
+    PLATE: plate_pb2.AnimatePlateResponse,
 }
 
 

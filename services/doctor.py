@@ -16,19 +16,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 
+from models.errors import ModelError
 from services.artifacts.store import Store
 from services.config import Config, load
-from services.errors import BacklotError
+from services.errors import BacklotError, InvalidRequest
+from services.listening import check_listen, tokens_of
 
 LIBRARIES = (
     "numpy", "opencv-contrib-python-headless", "av", "OpenEXR", "opencolorio", "mitsuba", "drjit", "open3d", "pycolmap",
-    "trimesh", "usd-core", "pymatting", "grpcio", "protobuf", "omegaconf", "fsspec",
+    "trimesh", "usd-core", "pymatting", "grpcio", "protobuf", "omegaconf", "fsspec", "psd-tools",
+    "prometheus-client",
 )  # fmt: skip
 EXTRAS = ("torch", "diffusers", "transformers", "xformers", "pytorch3d", "segment-anything", "decord", "ray", "viser")
 DECODERS = ("h264", "hevc", "prores", "dnxhd", "ffv1", "vp9", "mjpeg")
 ENCODERS = ("libx264", "prores_ks", "dnxhd", "ffv1")
+WITHOUT_WEIGHTS = ("embedded", "none")
 IMPORT_S = 120.0  # the first import after an installation is slow
 
 
@@ -44,7 +49,7 @@ class Check:
 
 def examine(config: Config) -> list[Check]:
     parts: tuple[Callable[[Config], Iterator[Check]], ...] = (
-        _libraries, _codecs, _reconstruction, _renderers, _storage, _extras
+        _libraries, _codecs, _reconstruction, _renderers, _backends, _storage, _front_door, _extras
     )  # fmt: skip
     return [check for part in parts for check in part(config)]
 
@@ -86,6 +91,49 @@ def _renderers(config: Config) -> Iterator[Check]:
             yield Check(f"renderer {variant}", True, chosen.message or chosen.name, variant == wanted)
         except (RuntimeError, ValueError) as error:
             yield Check(f"renderer {variant}", False, str(error), variant == wanted)
+
+
+def _backends(config: Config) -> Iterator[Check]:
+    """The configured ones, then every checkpoint that has a manifest; weights are looked for, never fetched."""
+    from models import checkpoints
+
+    policy = replace(config.models.policy, allow_download=False)
+
+    def check(label: str, name: str, required: bool) -> Check:
+        try:
+            manifest = checkpoints.read_manifest(name)
+            found = checkpoints.find(manifest, policy)
+        except ModelError as error:
+            return Check(label, False, str(error), required)
+        missing = [name for name in ("torch", "transformers", "diffusers") if _version(name) is None]
+        if missing:
+            return Check(label, False, f"{' and '.join(missing)} not installed: pip install '.[learned]'", required)
+        memory = f", about {manifest.vram_gib:g} GiB of GPU memory" if manifest.vram_gib else ""
+        return Check(label, True, f"{manifest.kind}: {manifest.backend} in {found.folder}{memory}", required)
+
+    for section in (config.reconstruct, config.harmonize, config.previs, config.plate):
+        for field in fields(section):
+            if field.name.endswith("backend"):
+                key = f"{type(section).__name__.removesuffix('Settings').lower()}.{field.name}"
+                name = getattr(section, field.name)
+                yield Check(key, True, name) if name in WITHOUT_WEIGHTS else check(key, name, required=True)
+    for name in checkpoints.names():
+        yield check(f"checkpoint {name}", name, required=False)
+
+
+def _front_door(config: Config) -> Iterator[Check]:
+    server = config.server
+    try:
+        check_listen(server)
+        tokens_of(server)
+        asks = "a token" if server.token_file else "a client certificate" if server.tls_client_ca else "nothing"
+        yield Check("address", True, f"{server.listen}, asks for {asks}{', TLS' if server.tls_certificate else ''}")
+    except InvalidRequest as error:
+        yield Check("address", False, str(error))
+    for root in server.media_roots:
+        folder = Path(root).expanduser()
+        ready = folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+        yield Check(f"media root {root}", ready, str(folder.resolve()) if ready else "not a folder that can be read")
 
 
 def _storage(config: Config) -> Iterator[Check]:

@@ -6,8 +6,10 @@
       Unsolvable          the shot or object lacks something: says what would help
       Unavailable         transient: the same call may work later
       ResourceExhausted   disk, memory or queue is full
+        OutOfMemory       the job needs more memory than there is
       Cancelled           somebody asked for it
       Unsupported         the contract has it, this server does not
+      Unauthenticated     no token or certificate, or not one that the server knows
       InternalError       our fault
 """
 
@@ -57,12 +59,20 @@ class ResourceExhausted(BacklotError):
     reason = "RESOURCE_EXHAUSTED"
 
 
+class OutOfMemory(ResourceExhausted):
+    reason = "OUT_OF_MEMORY"
+
+
 class Cancelled(BacklotError):
     reason = "CANCELLED"
 
 
 class Unsupported(BacklotError):
     reason = "UNSUPPORTED"
+
+
+class Unauthenticated(BacklotError):
+    reason = "UNAUTHENTICATED"
 
 
 class InternalError(BacklotError):
@@ -75,8 +85,10 @@ STATUS: dict[type[BacklotError], grpc.StatusCode] = {
     Unsolvable: grpc.StatusCode.FAILED_PRECONDITION,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    OutOfMemory: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Cancelled: grpc.StatusCode.CANCELLED,
     Unsupported: grpc.StatusCode.UNIMPLEMENTED,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     InternalError: grpc.StatusCode.INTERNAL,
 }
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+_bound: dict[str, str] = {}  # fields of every record of this process for now, whichever thread writes it
 # What a record has anyway; the rest came with ``extra=``.
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -24,11 +27,24 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **self._common,
+            **_bound,
             **extra,
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+@contextmanager
+def bound(**fields: str) -> Iterator[None]:
+    """All records carry ``fields`` while the block runs: those of libraries and of other threads, too."""
+    before = dict(_bound)
+    _bound.update(fields)
+    try:
+        yield
+    finally:
+        _bound.clear()
+        _bound.update(before)
 
 
 def set_up(**common: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import ipaddress
 import logging
 import os
 import shutil
@@ -20,6 +19,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 from backlot.v1 import (
@@ -29,6 +29,8 @@ from backlot.v1 import (
     jobs_pb2_grpc,
     media_pb2,
     media_pb2_grpc,
+    plate_pb2,
+    plate_pb2_grpc,
     previs_pb2,
     previs_pb2_grpc,
     scene_pb2,
@@ -40,21 +42,29 @@ from grpc_reflection.v1alpha import reflection
 
 import models
 from services import log as logs
+from services import readiness
 from services.artifacts.access import Access
 from services.artifacts.assets import AssetStore
 from services.artifacts.store import Store
 from services.config import ROOT, Config, load
 from services.errors import BacklotError, InternalError, InvalidRequest
+from services.executors.base import Executor
+from services.executors.helped import HelpedExecutor
 from services.executors.local import LocalExecutor
 from services.executors.preview import Helper
 from services.jobs.journal import Journal
 from services.jobs.runner import Runner
+from services.listening import asks_who, bind, check_listen, tokens_of
+from services.metrics import Metrics, served
+from services.sandbox import Sandbox
+from services.servicers.auth import AuthInterceptor
 from services.servicers.desk import Desk, result_folder, task_for
 from services.servicers.errors import ErrorInterceptor
 from services.servicers.insertion import InsertionServicer
 from services.servicers.jobs import JobServicer
 from services.servicers.media import MediaServicer
 from services.servicers.operations import OperationsServicer
+from services.servicers.plate import PlateServicer
 from services.servicers.previs import PrevisServicer
 from services.servicers.scenes import SceneServicer
 
@@ -77,6 +87,7 @@ SERVICES = (
     scene_pb2.DESCRIPTOR.services_by_name["SceneService"].full_name,
     insertion_pb2.DESCRIPTOR.services_by_name["InsertionService"].full_name,
     previs_pb2.DESCRIPTOR.services_by_name["PrevisService"].full_name,
+    plate_pb2.DESCRIPTOR.services_by_name["PlateService"].full_name,
     jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
     operations_proto_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
 )
@@ -86,9 +97,13 @@ SERVICES = (
 async def running_server(config: Config, *, embedded: bool = False) -> AsyncIterator[str]:
     """A server that serves while the block runs; yields the address it has bound."""
     check_application_root()
-    check_listen(config.server.listen)
-    folder = config.server.journal_folder.absolute()
-    store = Store(config.store.location, config.store.cap_bytes)
+    if embedded:  # its socket is its parent's alone
+        public = ("tls_certificate", "tls_key", "tls_client_ca", "token_file", "metrics")
+        private: dict[str, Any] = dict.fromkeys(public, "")
+        config = dataclasses.replace(config, server=dataclasses.replace(config.server, **private))
+    check_listen(config.server)
+    folder, files = config.server.journal_folder.absolute(), config.server.files_folder.absolute()
+    store = Store(config.store.location, config.store.cap_bytes, config.store.remote)
     config = dataclasses.replace(config, store=dataclasses.replace(config.store, url=str(store.root)))
     async with AsyncExitStack() as at_end:
         journal = Journal(folder)
@@ -96,32 +111,58 @@ async def running_server(config: Config, *, embedded: bool = False) -> AsyncIter
         helpers = {name: Helper(config, folder, name) for name in ("preview", "describe")}
         for helper in helpers.values():
             at_end.push_async_callback(helper.close)
-        assets = AssetStore(folder / "assets")
-        access = _access(config, journal, store, assets, folder / "results", any_local=embedded)
-        executor = LocalExecutor(config, folder, logs=store.root / "logs" if embedded else folder / "logs")
-        runner = Runner(journal, store, executor, config, partial(task_for, access=access), keep_results=not embedded)
-        desk = Desk(journal, runner, access)
+        assets = AssetStore(files / "assets")
+        access = _access(config, journal, store, assets, files / "results", any_local=embedded)
+        executor = _executor(config, folder, store.root / "logs" if embedded else files / "logs", at_end)
+        runner = Runner(journal, store, executor, config, partial(task_for, access=access), not embedded, assets)
+        sandbox = Sandbox(folder, assets)
+        at_end.push_async_callback(sandbox.close)
+        desk = Desk(journal, runner, access, sandbox)
 
-        server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=OPTIONS)
+        metrics = Metrics()
+        metrics.slots.set(executor.slots)
+        metrics.watch(journal, {"journal": folder, "store": store.root})
+        at_end.enter_context(served(metrics, config.server))
+        interceptors: list[grpc.aio.ServerInterceptor] = [metrics, ErrorInterceptor()]
+        if asks_who(config.server):
+            interceptors.append(AuthInterceptor(tokens_of(config.server)))
+        server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)
         media = MediaServicer(desk, assets, store, helpers["describe"])
         media_pb2_grpc.add_MediaServiceServicer_to_server(media, server)
         scene_pb2_grpc.add_SceneServiceServicer_to_server(SceneServicer(desk, helpers["preview"]), server)
         insertion_pb2_grpc.add_InsertionServiceServicer_to_server(InsertionServicer(desk), server)
         previs_pb2_grpc.add_PrevisServiceServicer_to_server(PrevisServicer(desk), server)
+        plate_pb2_grpc.add_PlateServiceServicer_to_server(PlateServicer(desk), server)
         jobs_pb2_grpc.add_JobServiceServicer_to_server(JobServicer(desk), server)
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(desk), server)
         health_servicer = _add_health_and_reflection(server)
 
-        address = _bind(server, config.server.listen)
+        address = bind(server, config.server)
         at_end.push_async_callback(server.stop, GRACE_S)
         at_end.push_async_callback(runner.close)
         at_end.push_async_callback(health_servicer.enter_graceful_shutdown)
         runner.start()
         await server.start()
-        for name in ("", *SERVICES):
-            await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        tell = partial(_tell, health_servicer, metrics)
+        await tell(True)  # the journal and the store have just been opened
+        watching = asyncio.create_task(readiness.watch(folder, store.root, tell))
+        at_end.callback(watching.cancel)
         log.info("serving", extra={"address": address, "journal": str(folder), "store": str(store.root)})
         yield address
+
+
+def _executor(config: Config, folder: Path, logs: Path, at_end: AsyncExitStack) -> Executor:
+    executor: Executor
+    if config.server.executor == "ray":
+        try:
+            from services.executors.ray_executor import RayExecutor
+        except ImportError as error:
+            raise InvalidRequest("server.executor", "local, or the extra `ray` installed", "ray") from error
+        executor = on_cluster = RayExecutor(config, logs)
+        at_end.callback(on_cluster.close)
+    else:
+        executor = LocalExecutor(config, folder, logs)
+    return HelpedExecutor(executor, config.server.helpers) if config.server.helpers else executor
 
 
 def _access(
@@ -131,9 +172,16 @@ def _access(
     return Access(
         roots=[Path(root).expanduser() for root in config.server.media_roots],
         assets=assets,
-        result_folder=lambda asset: result_folder(asset, journal, store, results),
+        result_folder=lambda asset, tenant: result_folder(asset, tenant, journal, store, results),
         any_local=any_local,
     )
+
+
+async def _tell(servicer: health.aio.HealthServicer, metrics: Metrics, ready: bool) -> None:
+    status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+    metrics.ready.set(ready)
+    for name in ("", *SERVICES):
+        await servicer.set(name, status)
 
 
 def _add_health_and_reflection(server: grpc.aio.Server) -> health.aio.HealthServicer:
@@ -141,30 +189,6 @@ def _add_health_and_reflection(server: grpc.aio.Server) -> health.aio.HealthServ
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return servicer
-
-
-def _bind(server: grpc.aio.Server, listen: str) -> str:
-    try:
-        port = server.add_insecure_port(listen)
-    except RuntimeError as error:
-        raise InvalidRequest("server.listen", "an address that is free", listen) from error
-    return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
-
-
-def check_listen(listen: str) -> None:
-    """Without authentication only this machine may connect."""
-    if listen.startswith("unix:"):
-        return
-    host, colon, port = listen.rpartition(":")
-    if not (colon and port.isdecimal() and int(port) < 2**16):
-        raise InvalidRequest("server.listen", "HOST:PORT or unix:PATH", listen)
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        expected = "a loopback address (127.0.0.1, [::1], localhost): other ones need TLS, which is not there yet"
-        raise InvalidRequest("server.listen", expected, listen)
 
 
 def check_application_root() -> None:

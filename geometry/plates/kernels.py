@@ -438,7 +438,13 @@ def laid_under(
     is_plane = near.size == 0
     scale = F(1 / full)
     least = 2 ** (2 * SHARPER)
-    for line in prange(rows):
+    bands = (rows + BAND - 1) // BAND
+    step = _even_step(bands)
+    for turn in prange(bands * BAND):
+        # Threads get runs of turns: so each has bands of the sky, and of the ground.
+        line = turn // BAND * step % bands * BAND + turn % BAND
+        if line >= rows:
+            continue
         row = top + line
         y = row + 0.5
         for column in range(w):
@@ -492,6 +498,22 @@ def laid_under(
             alpha[row, column] = after
             if before < F(0.5) and after >= F(0.5):
                 depth[row, column] = F(1 / g)
+
+
+@inlined
+def _even_step(rows: int) -> int:
+    """A step that goes through all of ``rows`` and spreads any run of them evenly: near the golden section."""
+    step = max(int(0.618 * rows), 1)
+    while _common_divisor(step, rows) != 1:
+        step += 1
+    return step
+
+
+@inlined
+def _common_divisor(a: int, b: int) -> int:
+    while b:
+        a, b = b, a % b
+    return a
 
 
 @inlined

@@ -18,6 +18,8 @@ from typing import BinaryIO
 
 from services.artifacts.store import typed_disk_errors
 from services.errors import InvalidRequest, NotFound, Unavailable
+from services.failpoints import failpoint
+from services.identity import LOCAL
 
 RESULT_PREFIX = "result-"  # assets that hold the results of jobs
 _ASSET = re.compile(r"[a-z0-9-]{8,80}")
@@ -42,9 +44,33 @@ def checked_path(path: str, field: str = "relative_path") -> str:
 
 
 class AssetStore:
+    """The uploads below ``root``; those of each tenant but ``local`` lie in a folder of their own, ``of_TENANT``."""
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self._open: set[Path] = set()
+
+    @property
+    def root(self) -> Path:
+        return self._root
+
+    def home(self, path: Path) -> Path:
+        """The folder of the asset that ``path``, below ``root``, belongs to."""
+        asset = path.relative_to(self._root).parts
+        return self._root.joinpath(*asset[: 2 if asset[0].startswith("of_") else 1])
+
+    def idle(self, since_s: float) -> list[Path]:
+        """Folders of the assets of all tenants to which nothing has come for so long: ``since_s`` is a file's time."""
+        assets = [folder for pattern in ("*/index", "of_*/*/index") for folder in self._root.glob(pattern)]
+        return [index.parent for index in assets if _last_change_s(index.parent) < since_s]
+
+    def of(self, tenant: str) -> AssetStore:
+        """What one tenant has uploaded: nobody else can name it. No asset is called like that folder."""
+        if tenant == LOCAL:
+            return self
+        theirs = AssetStore(self._root / f"of_{tenant}")
+        theirs._open = self._open
+        return theirs
 
     def begin(self, asset: str, path: str, sha256: str, size_bytes: int, offset: int) -> Upload:
         """Go on with a file where it ended; ``offset`` must be that place. Raises ``InvalidRequest`` otherwise."""
@@ -65,9 +91,10 @@ class AssetStore:
     def file(self, asset: str, path: str) -> tuple[Path, AssetFile]:
         """Where a complete file lies."""
         file = _read_index(self.folder(asset), checked_path(path))
-        if file is None or file.received_bytes != file.size_bytes:
+        place = self._root / asset / "files" / path
+        if file is None or not place.is_file():
             raise NotFound(f"asset {asset} has no complete file {path}")
-        return self._root / asset / "files" / path, file
+        return place, file
 
     def folder(self, asset: str) -> Path:
         folder = self._root / asset
@@ -94,7 +121,7 @@ class Upload:
         if known and not same and known.received_bytes == known.size_bytes:
             raise InvalidRequest("sha256", f"{known.sha256}: {path} is complete and does not change", wanted.sha256)
         self.received_bytes = known.received_bytes if known and same else 0
-        self.is_complete = bool(same and self.received_bytes == wanted.size_bytes)
+        self.is_complete = bool(same and (folder / "files" / path).is_file())
         self.check_offset(wanted.received_bytes)
         if self._part in self._open:
             raise Unavailable(f"another upload of {path} is running")
@@ -108,13 +135,21 @@ class Upload:
                     (self._folder / name / self._path).parent.mkdir(parents=True, exist_ok=True)
                 index = {"sha256": self._wanted.sha256, "size_bytes": self._wanted.size_bytes}
                 _replace(_index(self._folder, self._path), json.dumps(index).encode())
+                failpoint("upload.index")
                 self._stream = self._part.open("r+b" if self.received_bytes else "w+b")
+                self._stream.truncate(self.received_bytes)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             expected = "no file where a folder is, or the other way round"
             raise InvalidRequest("relative_path", expected, self._path) from error
         self._open.add(self._part)
         while block := self._stream.read(2**20):  # what came in an earlier stream
             self._hash.update(block)
+
+    def take(self, offset: int, data: bytes) -> AssetFile:
+        """Write what comes at ``offset``, which must be where the file ends so far; how far it is then."""
+        self.check_offset(offset)
+        self.write(data)
+        return self.file
 
     def check_offset(self, offset: int) -> None:
         if offset != self.received_bytes:
@@ -126,6 +161,7 @@ class Upload:
         if self._stream is not None and data:
             with typed_disk_errors(self._folder):
                 self._stream.write(data)
+            failpoint("upload.data")
             self._hash.update(data)
             self.received_bytes += len(data)
         if self.received_bytes == self._wanted.size_bytes and not self.is_complete:
@@ -140,7 +176,9 @@ class Upload:
             self._part.unlink()
             _index(self._folder, self._path).unlink()
             raise InvalidRequest("sha256", self._wanted.sha256, f"{self._hash.hexdigest()} of what was received")
+        failpoint("upload.commit")
         os.replace(self._part, self._folder / "files" / self._path)
+        failpoint("upload.done")
         self.is_complete = True
         self.close()
 
@@ -163,6 +201,10 @@ class Upload:
         self.close()
 
 
+def _last_change_s(asset: Path) -> float:
+    return max(path.stat().st_mtime for part in ("index", "parts") for path in [asset, *(asset / part).rglob("*")])
+
+
 def _index(folder: Path, path: str) -> Path:
     return folder / "index" / f"{path}.json"
 
@@ -173,8 +215,12 @@ def _read_index(folder: Path, path: str) -> AssetFile | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     done, part = folder / "files" / path, folder / "parts" / path
-    received = next((p.stat().st_size for p in (done, part) if p.is_file()), 0)
-    return AssetFile(path, entry["sha256"], entry["size_bytes"], received)
+    size = entry["size_bytes"]
+    if done.is_file():
+        return AssetFile(path, entry["sha256"], size, size)
+    received = part.stat().st_size if part.is_file() else 0
+    # A server that died before it had checked the whole lacks the last byte: who sends that one has it checked.
+    return AssetFile(path, entry["sha256"], size, max(0, min(received, size - 1)))
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -4,6 +4,7 @@ Messages (plain JSON data) go to ``emit``:
 
     {"kind": "progress", "stage", "done", "total", "fraction", "preview"?}   preview = base64 of a JPEG
     {"kind": "warning", "message"}
+    {"kind": "chunks", "count"}   stages follow that do not need each other: helpers are welcome
     {"kind": "files", "files": [{"path", "sha256", "size_bytes", "key", "file"}]}   at most FILES_PER_MESSAGE
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from services.artifacts.keys import stage_key
 from services.artifacts.store import Store, StoredFile
 from services.config import Settings
 from services.errors import Cancelled
+from services.log import bound
 from services.pipelines.context import Artifact, StageFunction
 
 log = logging.getLogger(__name__)
@@ -44,8 +46,13 @@ class _Progress:
     share: float
 
 
+class HelpDone(Exception):
+    """A helper has nothing more to do."""
+
+
 class JobContext:
-    """The ``Context`` of one job in one worker. Outputs it has seen stay in the store while it lives.
+    """The ``Context`` of one job in one worker. Outputs it has seen stay in the store while it lives; with an ``owner``
+    until the owner releases them. ``helper``: 0 = the one that runs the job; those that help it count from 1.
 
     ``salt`` sets the job's stages apart from everybody else's, so that all are computed anew; it must be the same when
     the same job is tried again. The ``weight`` of all stages of a job together is 1.
@@ -58,11 +65,14 @@ class JobContext:
         emit: Emit,
         is_cancelled: Callable[[], bool] = lambda: False,
         salt: str = "",
+        owner: str = "",
+        helper: int = 0,
     ) -> None:
         self.settings = settings
         self._store, self._emit, self._is_cancelled, self._salt = store, emit, is_cancelled, salt
         self._timings: dict[str, float] = {}
-        self._user = store.user()
+        self._helper = helper
+        self._user = store.holder(owner) if owner else store.user()
         self._delivered: dict[str, str] = {}
         self._finished_weight = 0.0
 
@@ -81,16 +91,16 @@ class JobContext:
         **live: Any,
     ) -> Artifact:
         artifacts = {name: value for name, value in inputs.items() if isinstance(value, Artifact)}
-        digests = {name: value.digest if isinstance(value, Artifact) else value for name, value in inputs.items()}
-        key = stage_key(function, config, digests, self._salt)
+        key = self._key(function, config, inputs)
         label = label or function.__name__.replace("_", " ")
         progress = _Progress(label, self._finished_weight, weight)
 
         report = _Reporter(self, progress)
 
         def write(out: Path) -> None:
-            log.info("stage begins", extra={"stage": label, "key": key})
-            function(out=out, config=config, report=report, **artifacts, **live)
+            with bound(stage=label):
+                log.info("stage begins", extra={"key": key})
+                function(out=out, config=config, report=report, **artifacts, **live)
 
         self._check()
         self._send_progress(progress, 0, 0)
@@ -103,6 +113,31 @@ class JobContext:
         self._finished_weight += weight
         self._send_progress(progress, report.total, report.total)
         return artifact
+
+    def chunks(
+        self,
+        function: StageFunction,
+        *,
+        configs: Sequence[Any],
+        inputs: Mapping[str, Artifact | str],
+        label: str | None = None,
+        weight: float = 1.0,
+        **live: Any,
+    ) -> Iterator[Artifact]:
+        """A helper begins elsewhere in the list, leaves out what others are at, and is done when nothing is left."""
+        keys = [self._key(function, config, inputs) for config in configs]
+        wanted = sum(map(self._store.is_wanted, keys)) if len(keys) > 1 else 0
+        if wanted and not self._helper:
+            self._emit({"kind": "chunks", "count": wanted})
+        share: dict[str, Any] = {"inputs": inputs, "label": label, "weight": weight / max(1, len(keys)), **live}
+        if wanted and self._helper:
+            begin = len(keys) * self._helper // (self._helper + 1)
+            for index in (*range(begin, len(keys)), *range(begin)):
+                if self._store.is_wanted(keys[index]):
+                    self.stage(function, config=configs[index], **share)
+            raise HelpDone
+        for config in configs:
+            yield self.stage(function, config=config, **share)
 
     def deliver(self, artifact: Artifact, under: str = "") -> None:
         key = artifact.path.name
@@ -117,6 +152,10 @@ class JobContext:
     def close(self) -> None:
         """Let go of the outputs."""
         self._user.close()
+
+    def _key(self, function: StageFunction, config: Any, inputs: Mapping[str, Artifact | str]) -> str:
+        digests = {name: value.digest if isinstance(value, Artifact) else value for name, value in inputs.items()}
+        return stage_key(function, config, digests, self._salt)
 
     def _result_file(self, key: str, under: str, file: StoredFile) -> dict[str, Any]:
         path = f"{under.strip('/')}/{file.path}".lstrip("/")

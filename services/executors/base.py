@@ -18,12 +18,17 @@ Message = dict[str, Any]
 @dataclass(frozen=True)
 class Task:
     """One attempt at a job. ``request`` is a dataclass of ``services.pipelines.requests``; jobs of equal
-    ``salt`` share stages."""
+    ``salt`` share stages. ``frugal``: the last attempt has run out of memory, see ``services.config.frugal``.
+    ``owner``: who releases in the store what the job needs; empty = nobody needs it longer than the attempt lives.
+    ``helper``: 0 = runs the job; others run the same pipeline to help with its chunks, and nobody hears them."""
 
     job: str
     kind: str
     request: Any
     salt: str = ""
+    frugal: bool = False
+    owner: str = ""
+    helper: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from services.artifacts.store import typed_disk_errors
-from services.errors import BacklotError, InternalError, ResourceExhausted, as_data
+from services.errors import BacklotError, InternalError, OutOfMemory, as_data
 from services.executors.base import Message
 from services.executors.process import CANCEL, read_frame
 
@@ -91,7 +91,7 @@ def answer(call: Callable[[], Message], log_file: str) -> Message:
         error = typed
     except MemoryError:
         log.exception("out of memory")
-        error = ResourceExhausted("the job needs more memory than there is")
+        error = OutOfMemory("the job needs more memory than there is")
     except Exception as unexpected:
         log.exception("the call failed")
         error = InternalError(f"{type(unexpected).__name__}: {unexpected} (log: {log_file})")

@@ -14,6 +14,8 @@ PIPELINES = {
     "guides": "services.pipelines.previs:run_guides",
     "anchors": "services.pipelines.previs:run_anchors",
     "previs": "services.pipelines.previs:run_previs",
+    "layers": "services.pipelines.plate:run_layers",
+    "plate": "services.pipelines.plate:run_plate",
 }
 
 # Short calls that a warm helper process answers.

@@ -51,7 +51,7 @@ def import_cameras(
         raise InvalidRequest(field, KINDS, f"{path}, which does not exist")
     try:
         return _finite(_read(path, wh, rate, numbers))
-    except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError, OSError) as error:
         # Damaged files fail in as many ways as there are parsers; the cause is chained.
         raise InvalidRequest(field, KINDS, f"{path.name}: {error}") from error
 
@@ -128,6 +128,8 @@ def _read(path: Path, wh: tuple[int, int] | None, rate: Fraction, numbers: Seque
 
 
 def _finite(path: CameraPath) -> CameraPath:
+    if max(map(abs, path.frames)) >= 2**31:
+        raise ValueError(f"frame: expected numbers of 32 bits, got {max(path.frames, key=abs):.3g}")
     bad = ~np.isfinite(path.camera_from_world).all((1, 2))
     if bad.any():
         raise ValueError(f"frame {path.frames[int(bad.argmax())]}: pose: expected finite numbers, got nan or inf")

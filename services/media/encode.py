@@ -39,6 +39,7 @@ CODECS = {
     "h264": Codec("libx264", "yuv420p", {"crf": "16", "preset": "medium"}),
     "h264_quick": Codec("libx264", "yuv420p", {"crf": "20", "preset": "veryfast"}),  # to look at, not to deliver
     "prores4444": Codec("prores_ks", "yuv444p10le", {"profile": "4444"}, even=(2, 1)),
+    "prores4444_alpha": Codec("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16"}, even=(2, 1)),
     "ffv1": Codec("ffv1", "bgr0", even=(1, 1)),  # lossless
 }
 
@@ -66,13 +67,15 @@ class VideoWriter:
         self._tag()
 
     def write(self, picture: Array) -> None:
-        """Append (H, W, 3) uint8 or uint16 sRGB."""
-        w, h = self._wh
-        if picture.shape != (h, w, 3) or picture.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"picture: expected ({h}, {w}, 3) uint8 or uint16, got {picture.shape} {picture.dtype}")
+        """Append (H, W, 3) uint8 or uint16 sRGB; (H, W, 4) with straight alpha where the codec has it."""
+        (w, h), channels = self._wh, 4 if "yuva" in self._codec.pix_fmt else 3
+        if picture.shape != (h, w, channels) or picture.dtype not in (np.uint8, np.uint16):
+            expected = f"({h}, {w}, {channels}) uint8 or uint16"
+            raise ValueError(f"picture: expected {expected}, got {picture.shape} {picture.dtype}")
         pad = ((0, self._stream.height - h), (0, self._stream.width - w), (0, 0))
         picture = np.pad(picture, pad, mode="edge") if any(map(any, pad)) else np.ascontiguousarray(picture)
-        frame = av.VideoFrame.from_ndarray(picture, "rgb24" if picture.dtype == np.uint8 else "rgb48le")
+        kind = ("rgb24", "rgb48le") if channels == 3 else ("rgba", "rgba64le")
+        frame = av.VideoFrame.from_ndarray(picture, kind[picture.dtype == np.uint16])
         is_rgb = self._codec.pix_fmt == "bgr0"
         frame = frame.reformat(
             format=self._codec.pix_fmt, interpolation=_EXACT, src_color_range=_FULL,

@@ -5,7 +5,7 @@ Headers are read first: a file of a few hundred bytes can ask for gigabytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -56,6 +56,72 @@ def read_channels(path: Path, field: str = "path") -> dict[str, Array]:
     Nothing outside the data window: 0 there. Raises ``InvalidRequest`` for a damaged file.
     """
     return _part_channels(path, field, lambda names: True)
+
+
+@dataclass(frozen=True)
+class ExrPart:
+    """``channels`` (h, w) as stored, of the data window, whose first pixel lies at ``xy`` of the display window.
+
+    ``note`` is the text of the attribute ``backlot``.
+    """
+
+    name: str
+    channels: Mapping[str, Array]
+    xy: tuple[int, int] = (0, 0)
+    note: str = ""
+
+
+def read_parts(path: Path, field: str = "path") -> tuple[ExrPart, ...]:
+    """All parts of a file, flat ones only. Raises ``InvalidRequest`` as ``read_header``."""
+    names = read_header(path, field).parts
+    with _opened(path, field, separate_channels=True) as file:
+        if [frozenset(part.channels) for part in file.parts] != list(names):
+            raise _damaged(path, field)
+        return tuple(_part(part, path, field) for part in file.parts)
+
+
+def _part(part: Any, path: Path, field: str) -> ExrPart:
+    if part.header.get("type") not in (None, OpenEXR.scanlineimage, OpenEXR.tiledimage):
+        raise InvalidRequest(field, "flat pictures", f"deep ones in {path.name}")
+    (left, top), _ = part.header["displayWindow"]
+    (x, y), _ = part.header["dataWindow"]
+    channels = {name: channel.pixels for name, channel in part.channels.items()}
+    return ExrPart(str(part.header.get("name", "")), channels, (int(x - left), int(y - top)),
+                   str(part.header.get("backlot", "")))
+
+
+def write_parts(path: Path, wh: tuple[int, int], parts: Sequence[ExrPart]) -> None:
+    """A multipart file on a display window of ``wh``; types as in ``write_channels``."""
+    made = []
+    for part in parts:
+        h, w = next(iter(part.channels.values())).shape
+        (x, y), planes = part.xy, {name: np.ascontiguousarray(plane) for name, plane in part.channels.items()}
+        header = {
+            "name": part.name, "type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION,
+            "displayWindow": (np.array([0, 0], np.int32), np.array([wh[0] - 1, wh[1] - 1], np.int32)),
+            "dataWindow": (np.array([x, y], np.int32), np.array([x + w - 1, y + h - 1], np.int32)),
+            **({"backlot": part.note} if part.note else {}),
+        }  # fmt: skip
+        made.append(OpenEXR.Part(header, planes, part.name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with OpenEXR.File(made) as file:
+        file.write(str(path))
+
+
+def colour_of(channels: Mapping[str, Array], path: Path, field: str = "path", prefix: str = "") -> Array:
+    """(h, w, 3) float32 of R, G and B, or of Y alone; ``prefix`` as in ``sky.R``."""
+    names = [prefix + name for name in (RGB if prefix + "R" in channels else "YYY")]
+    if not set(names) <= set(channels):
+        raise InvalidRequest(field, f"channels {', '.join(prefix + name for name in RGB)}",
+                             f"{path.name} with {', '.join(channels)}")
+    return np.stack([channels[name] for name in names], -1).astype(np.float32)
+
+
+def alpha_of(channels: Mapping[str, Array], prefix: str = "") -> Array:
+    """(h, w) float32; 1 where there is no channel A."""
+    if prefix + "A" in channels:
+        return channels[prefix + "A"].astype(np.float32)
+    return np.ones(next(iter(channels.values())).shape, np.float32)
 
 
 def read_rgb(path: Path, field: str = "path") -> Array:

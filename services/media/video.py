@@ -21,12 +21,13 @@ from av.stream import Disposition
 from av.video.reformatter import Interpolation
 
 from services.errors import InvalidRequest
-from services.media.decoder import FIELD, ClipInfo, check_budget, square_pixels, square_wh
+from services.media.decoder import FIELD, PIXEL_BUDGET, ClipInfo, check_budget, square_pixels, square_wh
 
 Array = np.ndarray
 
 DEMUXERS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mxf", "yuv4mpegpipe")
-OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)}
+# Opening a file decodes some of it, and a stream may change its size on the way: the decoder itself keeps the budget.
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS), "max_pixels": str(PIXEL_BUDGET)}
 
 # Names of H.273 code points, as FFmpeg spells them; 2 and 0 mean that the file does not say.
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}

@@ -5,7 +5,7 @@ A pipeline is a plain function ``run(request, context)``; it calls ``context.sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,20 @@ class Context(Protocol):
         files) only enter the key. ``live`` objects (an open clip, a loaded scene) are passed on and never hashed: they
         must be derived from ``inputs``. ``weight`` is the stage's share in overall progress; ``label`` what users read.
         """
+        ...
+
+    def chunks(
+        self,
+        function: StageFunction,
+        *,
+        configs: Sequence[Any],
+        inputs: Mapping[str, Artifact | str],
+        label: str | None = None,
+        weight: float = 1.0,
+        **live: Any,
+    ) -> Iterator[Artifact]:
+        """As ``stage`` for each config, in order; ``weight`` is that of all together. None may need another's output:
+        where other workers have nothing to do, they help with those that are still to come."""
         ...
 
     @property

@@ -107,11 +107,11 @@ def _name(wanted: InsertedObject, others: list[Prop]) -> str:
 
 def mesh_digest(path: Path) -> str:
     """sha256 of a mesh file and of the files that it names: buffers, materials, textures, layers."""
-    return files_sha256([path, *sorted({file.resolve() for file in _named_by(path) if file.is_file()} - {path})])
+    return files_sha256([path, *sorted({file.resolve() for file in named_files(path) if file.is_file()} - {path})])
 
 
-def _named_by(path: Path) -> Iterator[Path]:
-    """Whether the file can be read at all, its reader says."""
+def named_files(path: Path) -> Iterator[Path]:
+    """The files that a mesh names, there or not. Whether it can be read at all, its reader says."""
     suffix = path.suffix.lower()
     if suffix == ".gltf":
         try:
@@ -127,8 +127,8 @@ def _named_by(path: Path) -> Iterator[Path]:
                 file = path.parent / (line.split(maxsplit=1)[1].strip() if words[0] == "mtllib" else words[-1])
                 yield file
                 if words[0] == "mtllib" and file.is_file():
-                    yield from _named_by(file)
-    elif suffix in (".usd", ".usda", ".usdc"):
+                    yield from named_files(file)
+    elif suffix in (".usd", ".usda", ".usdc", ".usdz"):
         from pxr import Tf, UsdUtils
 
         try:

@@ -165,15 +165,14 @@ def _frames(
     numbers = list(sources.clip.numbers)
     chunks = _chunks(numbers)
     share = 0.35 / len(chunks)
+    rendered = context.chunks(
+        render_frames, label="render", weight=0.35 * 0.6, configs=[replace(config, frames=chunk) for chunk in chunks],
+        inputs={"cameras": artifacts["cameras"], "light": artifacts["light"], **digests}, stage=stage,
+    )
     layers: list[Artifact] = []
     for k in range(len(chunks) + 1):
         if k < len(chunks):
-            layers.append(
-                context.stage(
-                    render_frames, label="render", weight=share * 0.6, config=replace(config, frames=chunks[k]),
-                    inputs={"cameras": artifacts["cameras"], "light": artifacts["light"], **digests}, stage=stage,
-                )
-            )
+            layers.append(next(rendered))
         if k > 0:
             near = range(max(k - 2, 0), min(k + 1, len(chunks)))
             yield context.stage(

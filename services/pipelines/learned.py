@@ -19,7 +19,7 @@ from models.errors import (
     UnknownName,
 )
 from services.config import ModelsSettings
-from services.errors import BacklotError, InvalidRequest, ResourceExhausted, Unsolvable, Unsupported
+from services.errors import BacklotError, InvalidRequest, OutOfMemory, Unsolvable, Unsupported
 
 # The nearest class decides; what a deployment lacks is unsupported until somebody puts it there.
 TABLE: dict[type[ModelError], type[BacklotError]] = {
@@ -28,7 +28,7 @@ TABLE: dict[type[ModelError], type[BacklotError]] = {
     InputRefused: InvalidRequest,
     PackageMissing: Unsupported,
     DeviceMissing: Unsupported,
-    MemoryExhausted: ResourceExhausted,
+    MemoryExhausted: OutOfMemory,
     CheckpointAbsent: Unsupported,
     CheckpointRefused: Unsupported,
     AlignmentFailed: Unsolvable,

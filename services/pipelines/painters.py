@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from services.errors import InvalidRequest
 from services.pipelines.learned import open_checkpoint, service_errors
 
 EMBEDDED = "embedded"
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # nothing that leads to another folder
 
 
 class Backend:
@@ -60,13 +62,16 @@ class Backend:
         gc.collect()
 
 
-def choose(kind: str, field: str, asked: str, configured: str, settings: ModelsSettings) -> Backend:
-    """``asked`` for by the request, else ``configured``. A request names manifests, never files of the server.
+def choose(
+    kind: str, field: str, asked: str, configured: str, settings: ModelsSettings, section: str = "previs"
+) -> Backend:
+    """``asked`` for by the request, else ``configured`` in a ``section``. A request names manifests, never files of
+    the server.
 
     Raises ``InvalidRequest``, and ``Unsupported`` for weights that are absent or must not be used.
     """
-    if asked.endswith((".yaml", ".yml")):
+    if asked and (asked.endswith((".yaml", ".yml")) or not _NAME.fullmatch(asked)):
         raise InvalidRequest(field, "the name of a checkpoint: a file of one is for the configuration", asked)
-    name, setting = (asked, field) if asked else (configured, f"previs.{field}")
+    name, setting = (asked, field) if asked else (configured, f"{section}.{field}")
     checkpoint = None if name == EMBEDDED else open_checkpoint(name, kind, setting, settings)
     return Backend(kind, setting, checkpoint, settings)

@@ -176,14 +176,14 @@ def _listed(frames: Sequence[int]) -> str:
 
 def _guides(work: Work, weight: float) -> None:
     frames = work.shot.frames
-    starts = range(0, len(frames), CHUNK)
-    for start in starts:
-        chunk = frames[start : start + CHUNK]
-        artifact = work.context.stage(
-            render_guides, label="guides", weight=weight / len(starts),
-            config=GuidesConfig(chunk, work.shot.cameras.select(frames[start : start + CHUNK + 1])),
-            inputs={"scene": work.shot.digest}, source=work.source,
-        )
+    configs = [
+        GuidesConfig(frames[start : start + CHUNK], work.shot.cameras.select(frames[start : start + CHUNK + 1]))
+        for start in range(0, len(frames), CHUNK)
+    ]
+    for artifact in work.context.chunks(
+        render_guides, label="guides", weight=weight, configs=configs, inputs={"scene": work.shot.digest},
+        source=work.source,
+    ):
         work.deliver(artifact)
 
 

@@ -79,15 +79,7 @@ class SceneOptions:
     @property
     def horizon_line(self) -> tuple[float, float, float, float] | None:
         """Two points of the displayed picture, or nothing. Raises ``InvalidRequest`` for other text."""
-        if not self.horizon:
-            return None
-        try:
-            x0, y0, x1, y1 = (float(word) for word in self.horizon.split(","))
-        except ValueError:
-            x0 = y0 = x1 = y1 = math.nan
-        if not all(map(math.isfinite, (x0, y0, x1, y1))) or (x0, y0) == (x1, y1):
-            raise InvalidRequest("scene.horizon", "X0,Y0,X1,Y1: two different points", self.horizon)
-        return x0, y0, x1, y1
+        return two_points("scene.horizon", self.horizon)
 
 
 @dataclass(frozen=True)
@@ -293,6 +285,277 @@ class AnchorsRequest:
 @dataclass(frozen=True)
 class PrevisRequest(AnchorsRequest):
     inbetween_backend: str = ""
+
+
+PLATE_ALPHAS = ("", "straight", "premultiplied")
+DEPTH_KINDS, DEPTH_WHITES = ("", "inverse", "z"), ("", "near", "far")
+LOOKS = ("", "standard", "classic", "moody", "scifi")
+CONTROLS = ("depth", "edges", "soft_edges", "sketch", "normal", "segments", "pose")
+CODECS = ("", "prores", "exr")
+EASINGS = ("", "smooth", "linear", "none")
+
+
+@dataclass(frozen=True)
+class ControlPicture:
+    kind: str  # one of CONTROLS
+    picture: str
+
+    def __post_init__(self) -> None:
+        _expect_choice("source.generation.controls.kind", self.kind, CONTROLS)
+        if not self.picture:
+            raise InvalidRequest("source.generation.controls.picture", "a picture", "nothing")
+
+
+@dataclass(frozen=True)
+class LearnedConcept:
+    word: str  # as it stands in the prompt
+    file: str
+
+    def __post_init__(self) -> None:
+        if not (self.word and self.file):
+            raise InvalidRequest("source.generation.concepts.file", "a word and the file of what was learned",
+                                 self.word or "no word")
+
+
+@dataclass(frozen=True)
+class PlateGeneration:
+    """For models that read text."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    look: str = ""  # one of LOOKS
+    controls: tuple[ControlPicture, ...] = ()
+    concepts: tuple[LearnedConcept, ...] = ()
+    aspect: str = ""  # W:H of the picture that is made; empty = 16:9
+
+    def __post_init__(self) -> None:
+        _expect_choice("source.generation.look", self.look, LOOKS)
+        words = self.aspect.split(":") if self.aspect else ["16", "9"]
+        if len(words) != 2 or not all(word.isdecimal() and int(word) > 0 for word in words):
+            raise InvalidRequest("source.generation.aspect", "W:H, two whole numbers > 0", self.aspect)
+
+@dataclass(frozen=True)
+class PlateSource:
+    """Layers, one still, or text that one is made from."""
+
+    path: str = ""
+    near: float = 0.0  # depths where the source does not say; 0 = services.media.raw_layers
+    far: float = 0.0
+    focal_mm: float = 0.0
+    alpha: str = ""  # one of PLATE_ALPHAS
+    depth: str = ""  # a depth picture of a still
+    depth_kind: str = ""  # one of DEPTH_KINDS
+    depth_white: str = ""  # one of DEPTH_WHITES
+    horizon: str = ""  # X0,Y0,X1,Y1: two points on it
+    camera_height_m: float | None = None
+    generation: PlateGeneration = field(default_factory=PlateGeneration)
+
+    def __post_init__(self) -> None:
+        if not self.path and not self.generation.prompt:
+            raise InvalidRequest("source.path", "layers, a picture, or a prompt to make one from", "nothing")
+        for name in ("near", "far", "focal_mm"):
+            _expect_not_negative(f"source.{name}", getattr(self, name))
+        if self.near and self.far and self.near >= self.far:
+            raise InvalidRequest("source.near", f"less than far ({self.far:g})", self.near)
+        _expect_choice("source.alpha", self.alpha, PLATE_ALPHAS)
+        _expect_choice("source.depth_kind", self.depth_kind, DEPTH_KINDS)
+        _expect_choice("source.depth_white", self.depth_white, DEPTH_WHITES)
+        if self.depth and self.horizon:
+            raise InvalidRequest("source.horizon", "nothing beside a depth picture", self.horizon)
+        height = self.camera_height_m
+        if height is not None and not (self.horizon and math.isfinite(height) and height > 0):
+            raise InvalidRequest("source.camera_height_m", "> 0, beside a horizon", height)
+        two_points("source.horizon", self.horizon)
+
+
+@dataclass(frozen=True)
+class DepthBand:
+    near: float
+    far: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.far) and 0 <= self.near < self.far):
+            raise InvalidRequest("layers.bands", "NEAR:FAR with 0 <= NEAR < FAR", f"{self.near:g}:{self.far:g}")
+
+
+@dataclass(frozen=True)
+class PlateThing:
+    """Something that gets a layer of its own."""
+
+    name: str = ""  # empty = counted
+    clicks: tuple[tuple[float, float], ...] = ()  # px on it
+    outside: tuple[tuple[float, float], ...] = ()  # px beside it
+    box: tuple[float, float, float, float] | None = None  # x0, y0, x1, y1 px round it
+
+    def __post_init__(self) -> None:
+        if not self.clicks and self.box is None:
+            raise InvalidRequest("layers.things", "a click on each thing, or a box round it", self.name or "neither")
+        points = [n for point in (*self.clicks, *self.outside) for n in point]
+        if not all(map(math.isfinite, points)):
+            raise InvalidRequest("layers.things.clicks", "pixels", self.clicks)
+        if self.box is not None and not (
+            all(map(math.isfinite, self.box)) and self.box[0] < self.box[2] and self.box[1] < self.box[3]
+        ):
+            raise InvalidRequest("layers.things.box", "x0 < x1 and y0 < y1", ",".join(f"{v:g}" for v in self.box))
+
+
+@dataclass(frozen=True)
+class PlateMargins:
+    """Pixels that are added at the sides."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.left, self.top, self.right, self.bottom) < 0:
+            raise InvalidRequest("layers.outpaint", "margins >= 0 px", (self.left, self.top, self.right, self.bottom))
+
+
+MOST_LAYERS = 16
+
+
+@dataclass(frozen=True)
+class PlateLayers:
+    """How a still is taken apart."""
+
+    count: int = 0  # by depth; 0 = found
+    bands: tuple[DepthBand, ...] = ()
+    things: tuple[PlateThing, ...] = ()
+    outpaint: PlateMargins = field(default_factory=PlateMargins)
+    inpaint: str = ""  # a painted picture: what is white is made anew first
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.count <= MOST_LAYERS:
+            raise InvalidRequest("layers.count", f"1..{MOST_LAYERS}, or 0 for as many as are found", self.count)
+        if self.count and self.bands:
+            raise InvalidRequest("layers.bands", "nothing beside a count", len(self.bands))
+        names = [thing.name for thing in self.things if thing.name]
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if twice is not None:
+            raise InvalidRequest("layers.things.name", "each name once", twice)
+
+
+@dataclass(frozen=True)
+class FlowHint:
+    """Where something flows in a second, px: from (x0, y0) to (x1, y1)."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def __post_init__(self) -> None:
+        values = (self.x0, self.y0, self.x1, self.y1)
+        if not all(map(math.isfinite, values)) or values[:2] == values[2:]:
+            got = ",".join(f"{value:g}" for value in values)
+            raise InvalidRequest("fluids.hints", "X0,Y0,X1,Y1: two different points", got)
+
+
+@dataclass(frozen=True)
+class PlateFluid:
+    mask: str
+    hints: tuple[FlowHint, ...] = ()
+    layer: str = ""  # empty = the one that is seen most below the mask
+    speed: float = 0.0  # factor on the motion; 0 = 1
+    video: str = ""  # a clip of it, whose mean motion is taken instead of hints
+
+    def __post_init__(self) -> None:
+        if not self.mask:
+            raise InvalidRequest("fluids.mask", "a picture, white where it flows", "nothing")
+        if bool(self.hints) == bool(self.video):
+            got = "both" if self.video else "none"
+            raise InvalidRequest("fluids.hints", "hints, or a clip to take the motion of", got)
+        _expect_not_negative("fluids.speed", self.speed)
+
+
+@dataclass(frozen=True)
+class PlateCamera:
+    """How the camera moves, and what it is. Lengths are in metres."""
+
+    move: str = ""  # as geometry.moves reads it; empty = locked
+    cameras_file: str = ""
+    frames: int = 0  # 0 = 60, or as many as the cameras
+    width_px: int = 0  # 0 = as the source
+    height_px: int = 0
+    rate: float = 0.0  # 0 = 24
+    loop: bool = False
+    easing: str = ""  # one of EASINGS
+    pivot_depth: float = 0.0  # 0 = the middle of the layers
+    overscan: float = 0.0
+    focus: float = 0.0  # 0 = everything is sharp
+    aperture: float = 0.0  # 0 = focus / 100
+    shutter_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.move and self.cameras_file:
+            raise InvalidRequest("camera.move", "nothing beside cameras_file", self.move)
+        if self.loop and self.cameras_file:
+            raise InvalidRequest("camera.loop", "a move: cameras of a file go where they go", "cameras_file")
+        if not 0 <= self.frames <= MOST_PLATE_FRAMES:
+            raise InvalidRequest("camera.frames", f"1..{MOST_PLATE_FRAMES}, or 0 for 60", self.frames)
+        w, h = self.width_px, self.height_px
+        if (w, h) != (0, 0) and not (min(w, h) >= SMALLEST_SIDE_PX and max(w, h) <= LARGEST_SIDE_PX):
+            raise InvalidRequest("camera.width_px", f"width and height of {SMALLEST_SIDE_PX}..{LARGEST_SIDE_PX} px, or "
+                                 "neither", f"{w} x {h}")
+        if not (math.isfinite(self.rate) and 0 <= self.rate <= 1000):
+            raise InvalidRequest("camera.rate", "> 0, or 0 for 24", self.rate)
+        _expect_choice("camera.easing", self.easing, EASINGS)
+        for name in ("pivot_depth", "focus", "aperture"):
+            _expect_not_negative(f"camera.{name}", getattr(self, name))
+        if self.aperture and not self.focus:
+            raise InvalidRequest("camera.aperture", "nothing without focus", self.aperture)
+        if not 0 <= self.overscan <= 0.5:
+            raise InvalidRequest("camera.overscan", "0..0.5", self.overscan)
+        if not 0 <= self.shutter_deg <= 360:
+            raise InvalidRequest("camera.shutter_deg", "0..360", self.shutter_deg)
+
+
+MOST_PLATE_FRAMES = 100_000
+
+
+@dataclass(frozen=True)
+class BuildLayersRequest:
+    source: PlateSource
+    layers: PlateLayers = field(default_factory=PlateLayers)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AnimatePlateRequest:
+    source: PlateSource
+    layers: PlateLayers = field(default_factory=PlateLayers)
+    camera: PlateCamera = field(default_factory=PlateCamera)
+    fluids: tuple[PlateFluid, ...] = ()
+    codec: str = ""  # one of CODECS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _expect_choice("codec", self.codec, CODECS)
+
+
+def two_points(field_name: str, text: str) -> tuple[float, float, float, float] | None:
+    """X0,Y0,X1,Y1 of two different points, or nothing. Raises ``InvalidRequest`` for other text."""
+    if not text:
+        return None
+    try:
+        x0, y0, x1, y1 = (float(word) for word in text.split(","))
+    except ValueError:
+        x0 = y0 = x1 = y1 = math.nan
+    if not all(map(math.isfinite, (x0, y0, x1, y1))) or (x0, y0) == (x1, y1):
+        raise InvalidRequest(field_name, "X0,Y0,X1,Y1: two different points", text)
+    return x0, y0, x1, y1
+
+
+def _expect_choice(field_name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InvalidRequest(field_name, " ".join(filter(None, known)), value)
+
+
+def _expect_not_negative(field_name: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise InvalidRequest(field_name, "> 0, or 0 for the default", value)
 
 
 @dataclass(frozen=True)

@@ -27,16 +27,21 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith(OURS):
             return handler
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(_once(handler.unary_unary), **codec)
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(_streaming(handler.unary_stream), **codec)
-        assert handler.stream_unary, f"{handler_call_details.method}: no method of ours streams both ways"
-        return grpc.stream_unary_rpc_method_handler(_once(handler.stream_unary), **codec)
+        return rewrapped(handler, _once, _streaming)
+
+
+def rewrapped(
+    handler: grpc.RpcMethodHandler, once: Callable[..., Any], streaming: Callable[..., Any]
+) -> grpc.RpcMethodHandler:
+    """The handler with its function wrapped: by ``streaming`` where it answers with a stream, else by ``once``."""
+    codec = {"request_deserializer": handler.request_deserializer, "response_serializer": handler.response_serializer}
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(once(handler.unary_unary), **codec)
+    if handler.unary_stream:
+        return grpc.unary_stream_rpc_method_handler(streaming(handler.unary_stream), **codec)
+    if handler.stream_unary:
+        return grpc.stream_unary_rpc_method_handler(once(handler.stream_unary), **codec)
+    return grpc.stream_stream_rpc_method_handler(streaming(handler.stream_stream), **codec)
 
 
 def _once(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -47,7 +52,7 @@ def _once(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            await _abort(context, error)
+            await abort(context, error)
 
     return call
 
@@ -61,12 +66,12 @@ def _streaming(method: Callable[..., AsyncIterator[Any]]) -> Callable[..., Async
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            await _abort(context, error)
+            await abort(context, error)
 
     return call
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: Exception) -> NoReturn:
+async def abort(context: grpc.aio.ServicerContext, error: Exception) -> NoReturn:
     if isinstance(error, NotImplementedError):
         error = Unsupported("this server does not have this method yet")
     if not isinstance(error, BacklotError):

@@ -17,9 +17,9 @@ class InsertionServicer(insertion_pb2_grpc.InsertionServiceServicer):
     async def PropagateMasks(
         self, request: insertion_pb2.PropagateMasksRequest, context: grpc.aio.ServicerContext
     ) -> operations_proto_pb2.Operation:
-        return self._desk.submit(convert.PROPAGATE_MASKS, request)
+        return await self._desk.submit(convert.PROPAGATE_MASKS, request, context)
 
     async def InsertObject(
         self, request: insertion_pb2.InsertObjectRequest, context: grpc.aio.ServicerContext
     ) -> operations_proto_pb2.Operation:
-        return self._desk.submit(convert.INSERT, request)
+        return await self._desk.submit(convert.INSERT, request, context)

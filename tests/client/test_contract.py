@@ -9,7 +9,7 @@ from pathlib import Path
 
 import backlot
 import pytest
-from backlot.v1 import common_pb2, insertion_pb2, previs_pb2, scene_pb2
+from backlot.v1 import common_pb2, insertion_pb2, plate_pb2, previs_pb2, scene_pb2
 from google.protobuf.message import Message
 
 from services.pipelines import requests
@@ -22,13 +22,13 @@ def test_the_contract_is_clean_and_the_stubs_are_those_of_it(tmp_path: Path) -> 
     done = subprocess.run([ROOT / "scripts" / "protos", tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     fresh = {path.name: path.read_text() for path in (tmp_path / "backlot" / "v1").iterdir()}
-    assert len(fresh) == 18
+    assert len(fresh) == 21
     kept = {path.name: path.read_text() for path in STUBS.glob("*_pb2*")}
     assert fresh == kept
 
 
 # What only the transport needs is in the messages alone.
-TRANSPORT = {"request_id", "no_cache"}
+TRANSPORT = {"request_id", "no_cache", "priority"}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,19 @@ TRANSPORT = {"request_id", "no_cache"}
         (previs_pb2.RenderGuidesRequest, "GuidesRequest"),
         (previs_pb2.RenderAnchorsRequest, "AnchorsRequest"),
         (previs_pb2.RenderPrevisRequest, "PrevisRequest"),
+        (plate_pb2.PlateSource, "PlateSource"),
+        (plate_pb2.PlateGeneration, "PlateGeneration"),
+        (plate_pb2.ControlPicture, "ControlPicture"),
+        (plate_pb2.LearnedConcept, "LearnedConcept"),
+        (plate_pb2.PlateLayers, "PlateLayers"),
+        (plate_pb2.DepthBand, "DepthBand"),
+        (plate_pb2.PlateThing, "PlateThing"),
+        (plate_pb2.PlateMargins, "PlateMargins"),
+        (plate_pb2.PlateFluid, "PlateFluid"),
+        (plate_pb2.FlowHint, "FlowHint"),
+        (plate_pb2.PlateCamera, "PlateCamera"),
+        (plate_pb2.BuildLayersRequest, "BuildLayersRequest"),
+        (plate_pb2.AnimatePlateRequest, "AnimatePlateRequest"),
     ],
 )
 def test_client_contract_and_server_use_the_same_names(message: type[Message], name: str) -> None:
@@ -61,7 +74,10 @@ def test_client_contract_and_server_use_the_same_names(message: type[Message], n
 
 
 def test_every_call_that_starts_a_job_takes_a_request_id() -> None:
-    services = ((scene_pb2, "SceneService"), (insertion_pb2, "InsertionService"), (previs_pb2, "PrevisService"))
+    services = (
+        (scene_pb2, "SceneService"), (insertion_pb2, "InsertionService"), (previs_pb2, "PrevisService"),
+        (plate_pb2, "PlateService"),
+    )  # fmt: skip
     for module, service in services:
         for method in module.DESCRIPTOR.services_by_name[service].methods:
             starts_job = method.output_type.full_name == "google.longrunning.Operation"

@@ -27,6 +27,7 @@ def config(tmp_path: Path, notes: Path) -> Config:
         media_roots=(str(tmp_path / "media"),),
         journal=str(tmp_path / "journal"),
         registry="tests.services.tiny_pipelines",
+        retry_delay_s=0.05,
     )
     return Config(server=server, store=StoreConfig(url=str(tmp_path / "store"), cap_bytes=10**9))
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from backlot.v1 import (
     jobs_pb2,
     jobs_pb2_grpc,
     media_pb2_grpc,
+    previs_pb2_grpc,
     scene_pb2,
     scene_pb2_grpc,
 )
@@ -30,11 +31,15 @@ from services.server import running_server
 
 
 class Stubs:
-    def __init__(self, address: str) -> None:
-        self.channel = grpc.aio.insecure_channel(address)
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        if credentials:
+            self.channel = grpc.aio.secure_channel(address, credentials)
+        else:
+            self.channel = grpc.aio.insecure_channel(address)
         self.media = media_pb2_grpc.MediaServiceStub(self.channel)
         self.scenes = scene_pb2_grpc.SceneServiceStub(self.channel)
         self.insertion = insertion_pb2_grpc.InsertionServiceStub(self.channel)
+        self.previs = previs_pb2_grpc.PrevisServiceStub(self.channel)
         self.jobs = jobs_pb2_grpc.JobServiceStub(self.channel)
         self.operations = operations_pb2_grpc.OperationsStub(self.channel)
 
@@ -119,16 +124,23 @@ class ServerProcess:
         self.process, self.address = process, address
 
     @classmethod
-    async def start(cls, config: Config, folder: Path, *arguments: str) -> ServerProcess:
+    async def start(
+        cls, config: Config, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> ServerProcess:
+        """Its address is empty when it has died before it served."""
         settings = folder / "test.yaml"
         roots = json.dumps(list(config.server.media_roots))
-        settings.write_text(f"server: {{registry: {config.server.registry}, media_roots: {roots}}}\n")
+        settings.write_text(
+            f"server: {{registry: {config.server.registry}, media_roots: {roots}}}\n"
+            f"store: {{cap_bytes: {config.store.cap_bytes}}}\n"
+        )
         read, write = os.pipe()
         with open(folder / "server.log", "ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "services.server", "--config", str(settings), "--listen", "127.0.0.1:0",
                 "--journal", config.server.journal, "--store", config.store.url, "--ready-fd", str(write), *arguments,
                 cwd=ROOT, pass_fds=(write,), stdin=asyncio.subprocess.PIPE, stderr=log,
+                env={**os.environ, **(environment or {})},
             )  # fmt: skip
         os.close(write)
         with os.fdopen(read) as ready:

@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from services import errors
-from services.config import ROOT, Config, load
+from services.config import ROOT, Config, ServerConfig, load
 from services.errors import InvalidRequest
-from services.server import check_listen
+from services.listening import check_listen
 from tests.grpc.running import Stubs, failure, tiny_request
 
 
@@ -94,7 +94,7 @@ async def test_requests_over_four_mebibytes_are_refused(stubs: Stubs, notes: Pat
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.0.0.2:0", "[::1]:5", "localhost:80", "unix:/x/y.sock"])
 def test_this_machine_may_connect(listen: str) -> None:
-    check_listen(listen)
+    check_listen(ServerConfig(listen=listen))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_this_machine_may_connect(listen: str) -> None:
 )
 def test_other_addresses_are_refused_without_tls(listen: str) -> None:
     with pytest.raises(InvalidRequest, match=r"server\.listen"):
-        check_listen(listen)
+        check_listen(ServerConfig(listen=listen))
 
 
 def _run_server(*arguments: str) -> subprocess.CompletedProcess[str]:

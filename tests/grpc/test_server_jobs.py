@@ -18,7 +18,7 @@ from google.rpc import code_pb2, error_details_pb2
 from services.config import Config
 from services.errors import Unavailable
 from services.jobs.journal import Journal
-from tests.grpc.running import ServerProcess, Stubs, is_alive, serving, until
+from tests.grpc.running import ServerProcess, Stubs, failure, is_alive, serving, tiny_request, until, wrong_field
 from tests.services.tiny_stages import runs
 
 QUEUED, RUNNING, SUCCEEDED = jobs_pb2.JOB_STATE_QUEUED, jobs_pb2.JOB_STATE_RUNNING, jobs_pb2.JOB_STATE_SUCCEEDED
@@ -239,10 +239,34 @@ async def test_a_full_queue_says_when_to_come_back(with_server: Callable[..., Co
     async with serving(with_server(queue_limit=2)) as stubs:
         for number in range(3):
             await stubs.submit(notes, text=str(number), second="wait")
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stubs.submit(notes, text="one too many")
-        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        status, retry = await failure(stubs.submit(notes, text="one too many")), error_details_pb2.RetryInfo()
+        assert status.code == code_pb2.RESOURCE_EXHAUSTED
+        assert any(detail.Unpack(retry) for detail in status.details)
+        assert retry.retry_delay.seconds > 0
         assert len((await stubs.jobs.ListJobs(jobs_pb2.ListJobsRequest())).jobs) == 3
+
+
+async def test_a_queue_and_its_jobs_are_steered(stubs: Stubs, notes: Path) -> None:
+    queue = await stubs.jobs.UpdateQueue(jobs_pb2.UpdateQueueRequest(paused=True))
+    assert (queue.paused, queue.queued, queue.running) == (True, 0, 0)
+    request = tiny_request(notes, text="urgent")
+    request.priority = 80
+    name = (await stubs.scenes.ReconstructScene(request)).name
+    assert (await stubs.jobs.GetQueue(jobs_pb2.GetQueueRequest())).queued == 1
+    change = jobs_pb2.UpdateJobRequest(name=name, priority=90, paused=True, pinned=True)
+    metadata = (await stubs.jobs.UpdateJob(change)).metadata
+    assert (metadata.priority, metadata.paused, metadata.pinned, metadata.attempts) == (90, True, True, 0)
+    assert not (await stubs.jobs.UpdateQueue(jobs_pb2.UpdateQueueRequest(paused=False))).paused
+    assert (await stubs.jobs.UpdateJob(jobs_pb2.UpdateJobRequest(name=name))).metadata.state == QUEUED
+    assert await wrong_field(stubs.jobs.UpdateJob(jobs_pb2.UpdateJobRequest(name=name, priority=101))) == "priority"
+    request = tiny_request(notes, text="wrong")
+    request.priority = -1
+    assert await wrong_field(stubs.scenes.ReconstructScene(request)) == "priority"
+    await stubs.cancel(name)
+    delete = operations_proto_pb2.DeleteOperationRequest(name=name)
+    assert (await failure(stubs.operations.DeleteOperation(delete))).code == code_pb2.FAILED_PRECONDITION
+    await stubs.jobs.UpdateJob(jobs_pb2.UpdateJobRequest(name=name, pinned=False))
+    await stubs.operations.DeleteOperation(delete)
 
 
 async def test_a_server_that_stops_parks_its_jobs_and_the_next_goes_on(config: Config, notes: Path) -> None:

@@ -181,6 +181,7 @@ async def test_only_files_below_the_media_roots_may_be_named(stubs: Stubs, notes
     request.clip.path.uri = f"file://{notes}/missing.mp4"
     assert await wrong_field(stubs.scenes.ReconstructScene(request)) == "clip.path"
     (notes / "link").unlink()
+    (sequence / "0001.png").unlink()
     request.clip.path.uri = f"file://{notes}"
     await stubs.ended((await stubs.scenes.ReconstructScene(request)).name)
 
@@ -219,3 +220,13 @@ async def test_uploads_outlive_the_server(config: Config) -> None:
         await stubs.media.Upload(_messages(b"abc"))
     async with serving(config) as stubs:
         assert await _download(stubs, ASSET, "shots/a.bin") == b"abc"
+
+
+async def test_an_upload_that_is_no_clip_never_becomes_a_job(stubs: Stubs, notes: Path) -> None:
+    await stubs.media.Upload(_messages(b"ffconcat version 1.0\nfile /etc/passwd\n", path="a.mp4"))
+    request = tiny_request(notes)
+    request.clip.path.CopyFrom(_asset("a.mp4"))
+    assert await wrong_field(stubs.scenes.ReconstructScene(request)) == "clip.path"
+    assert len((await stubs.jobs.ListJobs(jobs_pb2.ListJobsRequest())).jobs) == 0
+    probe = media_pb2.DescribeRequest(media=_asset("a.mp4"), probe_clip=True)
+    assert await wrong_field(stubs.media.Describe(probe)) == "clip.path"

@@ -193,3 +193,22 @@ def test_evenly_by_hand() -> None:
 def _touched(path: Path) -> Path:
     path.write_bytes(b"x")
     return path
+
+
+def test_prores_keeps_alpha(tmp_path: Path) -> None:
+    import av
+
+    picture = np.dstack([numbered_picture(7), np.tile(np.linspace(0, 255, 96).astype(np.uint8), (64, 1))])
+    with VideoWriter(tmp_path / "a.mov", (96, 64), Fraction(24), "prores4444_alpha") as video:
+        video.write(picture)
+        video.write(picture.astype(np.uint16) * 257)
+        with pytest.raises(ValueError, match=r"picture: expected \(64, 96, 4\)"):
+            video.write(picture[..., :3])
+    with av.open(str(tmp_path / "a.mov")) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt) == ("prores", "yuva444p12le")
+        frames = [frame.to_ndarray(format="rgba") for frame in container.decode(stream)]
+    assert len(frames) == 2
+    for frame in frames:
+        assert np.abs(frame[..., 3].astype(int) - picture[..., 3]).max() <= 1
+        assert np.abs(frame[..., :3].astype(int) - picture[..., :3]).mean() < 3

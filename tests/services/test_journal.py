@@ -103,7 +103,7 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
         db.execute("UPDATE meta SET schema_version = 99")
     db.close()
-    with pytest.raises(Unavailable, match="expected schema 1, got 99"):
+    with pytest.raises(Unavailable, match="expected schema 2, got 99"):
         Journal(tmp_path)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from services.artifacts.keys import canonical, fingerprint, stage_key
-from services.artifacts.stages import JobContext, thumbnail
+from services.artifacts.stages import HelpDone, JobContext, thumbnail
 from services.artifacts.store import Store
 from services.config import Settings
 from services.errors import Cancelled
@@ -222,3 +224,40 @@ def test_thumbnails_are_small_and_keep_colour() -> None:
 def test_a_preview_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="preview"):
         thumbnail(np.zeros((10, 10), np.uint8))
+
+
+def _chunk(*, out: Path, config: int, report: Report, log: list[tuple[str, int]]) -> None:
+    log.append((threading.current_thread().name, config))
+    time.sleep(0.05)
+    (out / f"{config}").write_text(str(config))
+
+
+def test_helpers_share_the_chunks_of_a_job(recorder: Recorder, tmp_path: Path) -> None:
+    """Three workers over one store, and one alone over another: the same outputs, each made once."""
+    log: list[tuple[str, int]] = []
+    artifacts: list[Artifact] = []
+
+    def work(helper: int) -> None:
+        context = recorder.context(helper=helper)
+        chunks = context.chunks(_chunk, configs=range(12), inputs={}, log=log)
+        if helper:
+            with pytest.raises(HelpDone):
+                list(chunks)
+        else:
+            artifacts.extend(chunks)
+
+    threads = [threading.Thread(target=work, args=(helper,), name=str(helper)) for helper in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(number for _, number in log) == list(range(12))
+    assert {name for name, _ in log} == {"0", "1", "2"}
+    alone = Recorder(tmp_path / "alone").context().chunks(_chunk, configs=range(12), inputs={}, log=[])
+    assert [artifact.digest for artifact in artifacts] == [artifact.digest for artifact in alone]
+    assert recorder.of("chunks")[0]["count"] > 1
+
+
+def test_a_helper_goes_on_where_nothing_is_left_to_do(recorder: Recorder) -> None:
+    made = list(recorder.context().chunks(_chunk, configs=range(3), inputs={}, log=[]))
+    assert list(recorder.context(helper=1).chunks(_chunk, configs=range(3), inputs={}, log=[])) == made

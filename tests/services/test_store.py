@@ -194,3 +194,48 @@ def test_the_gc_command(store: Store, capsys: pytest.CaptureFixture[str]) -> Non
     assert collect_main(["--store", str(store.root), "--cap-bytes", "0", "--json"]) == 0
     assert '"removed": 1' in capsys.readouterr().out
     assert store.find(KEY) is None
+
+
+@pytest.fixture(params=["memory", "file"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"memory://{tmp_path.name}" if request.param == "memory" else f"file://{tmp_path}/shared"
+
+
+def test_what_one_machine_has_computed_another_finds(tmp_path: Path, remote: str) -> None:
+    here, there = (Store(str(tmp_path / name), 10**9, remote) for name in ("here", "there"))
+    made, _ = here.produce(KEY, _write("hello"))
+    found, was_there = there.produce(KEY, lambda folder: pytest.fail("computed twice"))
+    assert was_there
+    assert found.digest == made.digest
+    assert (found.path / "sub" / "x.txt").read_text() == "hello"
+    here.collect(0)
+    here.fetch(KEY)  # removed here, it comes back
+    assert here.find(KEY) == made
+    with pytest.raises(NotFound):
+        here.fetch(OTHER)
+
+
+def test_two_machines_that_compute_the_same_at_once_agree(tmp_path: Path, remote: str) -> None:
+    here, there = (Store(str(tmp_path / name), 10**9, remote) for name in ("here", "there"))
+
+    def write(folder: Path) -> None:
+        there.produce(KEY, _write("same"))  # meanwhile
+        _write("same")(folder)
+
+    assert here.produce(KEY, write)[0].digest == Store(str(tmp_path / "third"), 10**9, remote).produce(
+        KEY, lambda folder: pytest.fail("computed again")
+    )[0].digest
+
+
+def test_what_comes_damaged_is_refused(tmp_path: Path) -> None:
+    remote = f"file://{tmp_path}/shared"
+    Store(str(tmp_path / "here"), 10**9, remote).produce(KEY, _write("hello"))
+    (tmp_path / "shared" / "stages" / KEY[:2] / KEY / "sub" / "x.txt").write_text("jello")
+    with pytest.raises(Unavailable, match="damaged"):
+        Store(str(tmp_path / "there"), 10**9, remote).produce(KEY, _write("hello"))
+
+
+def test_a_remote_storage_that_cannot_be_used_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "shared").write_text("no folder")
+    with pytest.raises(Unavailable, match="cannot be used"):
+        Store(str(tmp_path / "here"), 10**9, f"file://{tmp_path}/shared").produce(KEY, _write("x"))

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from services.errors import Unsolvable
+from services.errors import Unavailable, Unsolvable
 from services.pipelines.context import Artifact, Report
 
 
 def first(*, out: Path, config: tuple[str, int, int], report: Report, notes: Path) -> None:
-    note(notes, "first")
+    note(notes, "first", out)
     text, steps, files = config
     for step in range(steps):
         report(step, steps, np.full((40, 60, 3), step, np.uint8))
@@ -27,12 +27,14 @@ def first(*, out: Path, config: tuple[str, int, int], report: Report, notes: Pat
 
 
 def second(*, out: Path, config: tuple[str], report: Report, one: Artifact, notes: Path) -> None:
-    note(notes, "second")
+    note(notes, "second", out)
     what = config[0]
     if what == "die" or (what == "die once" and runs(notes, "second") == 1):
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "unsolvable":
         raise Unsolvable("the camera does not move", "film it again")
+    if (what == "later" and runs(notes, "second") == 1) or what == "never":
+        raise Unavailable("the licence server does not answer")
     if what == "bug":
         raise ZeroDivisionError("one over nothing")
     if what == "memory":
@@ -49,7 +51,17 @@ def second(*, out: Path, config: tuple[str], report: Report, one: Artifact, note
     (out / "two.bin").write_bytes((one.path / "0000.txt").read_bytes() * 1000)
 
 
-def note(notes: Path, stage: str) -> None:
+def chunk(*, out: Path, config: tuple[str, int, float], report: Report, one: Artifact, notes: Path) -> None:
+    note(notes, "chunk", out)
+    text, number, seconds = config
+    time.sleep(seconds)
+    (out / f"{number:04d}.chunk").write_text(f"{text} {number}")
+
+
+def note(notes: Path, stage: str, out: Path) -> None:
+    """``again.runs`` is for stages that run although their output is there."""
+    if (out.parents[1] / "stages" / out.name[:2] / out.name / "manifest.json").exists():
+        stage = "again"
     with (notes / f"{stage}.runs").open("a") as stream:
         stream.write(f"{os.getpid()}\n")
 

@@ -14,12 +14,14 @@ import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from backlot import _uploads
-from backlot._channel import OPTIONS, TIMEOUT_S, Deadline, Retry, Tls, credentials
+from backlot._channel import OPTIONS, TIMEOUT_S, Certificate, Deadline, Retry, Tls, credentials
 from backlot._downloads import Sink
 from backlot._errors import NotFound, from_rpc
 from backlot._events import Anchor, Event, JobSummary, ResultFile, checked
 from backlot._requests import (
     AnchorsRequest,
+    AnimatePlateRequest,
+    BuildLayersRequest,
     Clip,
     GuidesRequest,
     ImportSceneRequest,
@@ -28,6 +30,7 @@ from backlot._requests import (
     InsertRequest,
     PathLike,
     Places,
+    PlateSource,
     PrevisRequest,
     PrevisShot,
     PrevisStyle,
@@ -35,6 +38,7 @@ from backlot._requests import (
     ReconstructRequest,
     Request,
     as_clip,
+    as_plate_source,
 )
 from backlot._uploads import OnUpload
 from backlot.v1 import (
@@ -44,6 +48,7 @@ from backlot.v1 import (
     jobs_pb2_grpc,
     media_pb2,
     media_pb2_grpc,
+    plate_pb2_grpc,
     previs_pb2,
     previs_pb2_grpc,
     scene_pb2_grpc,
@@ -59,10 +64,11 @@ class AsyncClient:
         *,
         token: str = "",
         tls: Tls = False,
+        certificate: Certificate | None = None,
         shares_files: bool = False,
         patience_s: float = 60.0,
     ) -> None:
-        secure = credentials(tls, token)
+        secure = credentials(tls, token, certificate)
         self._channel = (
             grpc.aio.secure_channel(target, secure, OPTIONS) if secure else grpc.aio.insecure_channel(target, OPTIONS)
         )
@@ -72,6 +78,7 @@ class AsyncClient:
         self._scenes = scene_pb2_grpc.SceneServiceStub(self._channel)
         self._insertion = insertion_pb2_grpc.InsertionServiceStub(self._channel)
         self._previs = previs_pb2_grpc.PrevisServiceStub(self._channel)
+        self._plates = plate_pb2_grpc.PlateServiceStub(self._channel)
         self._jobs = jobs_pb2_grpc.JobServiceStub(self._channel)
         self._operations = operations_pb2_grpc.OperationsStub(self._channel)
         self._starters = {
@@ -82,6 +89,8 @@ class AsyncClient:
             GuidesRequest: self._previs.RenderGuides,
             AnchorsRequest: self._previs.RenderAnchors,
             PrevisRequest: self._previs.RenderPrevis,
+            BuildLayersRequest: self._plates.BuildLayers,
+            AnimatePlateRequest: self._plates.AnimatePlate,
         }
 
     async def close(self) -> None:
@@ -123,11 +132,25 @@ class AsyncClient:
         """Makes a video of a blockout; ``options`` are the other fields of ``PrevisRequest``."""
         return await self.submit(PrevisRequest(shot, style, **options))
 
-    async def submit(self, request: Request, *, request_id: str = "", on_upload: OnUpload | None = None) -> AsyncJob:
-        """Brings the inputs to the server and starts the job. The same ``request_id`` again gives the same job."""
+    async def build_layers(self, source: PlateSource | PathLike, **options: Any) -> AsyncJob:
+        """Takes a picture apart, or opens layers; ``options`` are the other fields of ``BuildLayersRequest``."""
+        return await self.submit(BuildLayersRequest(as_plate_source(source), **options))
+
+    async def animate_plate(self, source: PlateSource | PathLike, **options: Any) -> AsyncJob:
+        """Moves a camera through layers; ``options`` are the other fields of ``AnimatePlateRequest``."""
+        return await self.submit(AnimatePlateRequest(as_plate_source(source), **options))
+
+    async def submit(
+        self, request: Request, *, request_id: str = "", priority: int | None = None, on_upload: OnUpload | None = None
+    ) -> AsyncJob:
+        """Brings the inputs to the server and starts the job. The same ``request_id`` again gives the same job.
+        ``priority`` (0 to 100) orders the jobs of one tenant; None = 50."""
         places = await self._place(request.inputs, on_upload)
         request_id = request_id or uuid.uuid4().hex
-        operation = await self._call(self._starters[type(request)], request.to_proto(places, request_id))
+        message: Any = request.to_proto(places, request_id)
+        if priority is not None:
+            message.priority = priority
+        operation = await self._call(self._starters[type(request)], message)
         return AsyncJob(self, operation.name)
 
     def job(self, name: str) -> AsyncJob:

@@ -20,20 +20,30 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 Tls = bool | str | os.PathLike[str]
+Certificate = tuple[str | os.PathLike[str], str | os.PathLike[str]]
 
 
-def credentials(tls: Tls, token: str) -> grpc.ChannelCredentials | None:
-    """``tls``: False, True for the system's root certificates, or a PEM file of root certificates. A token travels with
-    every call and therefore needs TLS."""
+def credentials(tls: Tls, token: str, certificate: Certificate | None = None) -> grpc.ChannelCredentials | None:
+    """``tls``: False, True for the system's root certificates, or a PEM file of root certificates. ``certificate``: PEM
+    files of one's own certificate and its key. A token travels with every call; both need TLS."""
     if not tls:
-        if token:
-            raise InvalidRequest("token: expected tls as well, got a plain connection", field="token")
+        for field, given in (("token", token), ("certificate", certificate)):
+            if given:
+                raise InvalidRequest(f"{field}: expected tls as well, got a plain connection", field=field)
         return None
-    roots = None if tls is True else Path(os.fspath(tls)).read_bytes()
-    secure = grpc.ssl_channel_credentials(roots)
+    roots = None if tls is True else _read(tls, "tls")
+    chain, key = (_read(file, "certificate") for file in certificate) if certificate else (None, None)
+    secure = grpc.ssl_channel_credentials(roots, key, chain)
     if not token:
         return secure
     return grpc.composite_channel_credentials(secure, grpc.access_token_call_credentials(token))
+
+
+def _read(file: str | os.PathLike[str], field: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{field}: expected a PEM file, got {error}", field=field) from error
 
 
 class Deadline:

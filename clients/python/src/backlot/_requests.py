@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from backlot.v1 import common_pb2, insertion_pb2, previs_pb2, scene_pb2
+from backlot.v1 import common_pb2, insertion_pb2, plate_pb2, previs_pb2, scene_pb2
 
 
 class InputKind(Enum):
@@ -23,6 +23,7 @@ class InputKind(Enum):
     FILE = "file"
     FOLDER = "folder"  # with everything below
     CAMERAS = "cameras"  # a COLMAP folder, or a file with those that it refers to
+    LAYERS = "layers"  # a file, or a folder with everything below
 
 
 @dataclass(frozen=True)
@@ -503,6 +504,323 @@ class PrevisRequest:
         )
 
 
+@dataclass(frozen=True)
+class ControlPicture:
+    """A guide of a painter: ``kind`` is depth, edges, soft_edges, sketch, normal, segments or pose."""
+
+    kind: str
+    picture: str
+
+    @property
+    def input(self) -> Input:
+        return Input(self.picture, InputKind.FILE)
+
+    def to_proto(self, places: Places) -> plate_pb2.ControlPicture:
+        return plate_pb2.ControlPicture(kind=self.kind, picture=places[self.input])
+
+
+@dataclass(frozen=True)
+class LearnedConcept:
+    """``word`` of the prompt means what a model has learned (textual inversion)."""
+
+    word: str
+    file: str
+
+    @property
+    def input(self) -> Input:
+        return Input(self.file, InputKind.FILE)
+
+    def to_proto(self, places: Places) -> plate_pb2.LearnedConcept:
+        return plate_pb2.LearnedConcept(word=self.word, file=places[self.input])
+
+
+@dataclass(frozen=True)
+class PlateGeneration:
+    """For models that read text; ``look`` is standard, classic, moody or scifi, ``aspect`` W:H."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    look: str = ""
+    controls: tuple[ControlPicture, ...] = ()
+    concepts: tuple[LearnedConcept, ...] = ()
+    aspect: str = ""
+
+    def to_proto(self, places: Places) -> plate_pb2.PlateGeneration:
+        return plate_pb2.PlateGeneration(
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            look=self.look,
+            controls=[control.to_proto(places) for control in self.controls],
+            concepts=[concept.to_proto(places) for concept in self.concepts],
+            aspect=self.aspect,
+        )
+
+
+@dataclass(frozen=True)
+class PlateSource:
+    """Layers (PSD, folder with plate.yaml, multipart EXR, .2p5d), one picture, or text that one is made from."""
+
+    path: str = ""
+    near: float = 0.0  # metres, where the source does not say; 0 = 4
+    far: float = 0.0  # 0 = 40
+    focal_mm: float = 0.0  # on 36 mm; 0 = 35
+    alpha: str = ""  # straight or premultiplied; empty = as the file says or shows
+    depth: str = ""  # a depth picture of a still
+    depth_kind: str = ""  # inverse or z
+    depth_white: str = ""  # near or far
+    horizon: str = ""  # X0,Y0,X1,Y1
+    camera_height_m: float | None = None
+    generation: PlateGeneration = field(default_factory=PlateGeneration)
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        if self.path:
+            yield "source.path", self._layers
+        if self.depth:
+            yield "source.depth", self._depth
+        for index, control in enumerate(self.generation.controls):
+            yield f"source.generation.controls[{index}].picture", control.input
+        for index, concept in enumerate(self.generation.concepts):
+            yield f"source.generation.concepts[{index}].file", concept.input
+
+    @property
+    def _layers(self) -> Input:
+        return Input(self.path, InputKind.LAYERS)
+
+    @property
+    def _depth(self) -> Input:
+        return Input(self.depth, InputKind.FILE)
+
+    def to_proto(self, places: Places) -> plate_pb2.PlateSource:
+        return plate_pb2.PlateSource(
+            path=places.get(self._layers),
+            near=self.near,
+            far=self.far,
+            focal_mm=self.focal_mm,
+            alpha=self.alpha,
+            depth=places.get(self._depth),
+            depth_kind=self.depth_kind,
+            depth_white=self.depth_white,
+            horizon=self.horizon,
+            camera_height_m=self.camera_height_m,
+            generation=self.generation.to_proto(places),
+        )
+
+
+@dataclass(frozen=True)
+class DepthBand:
+    near: float
+    far: float
+
+    def to_proto(self) -> plate_pb2.DepthBand:
+        return plate_pb2.DepthBand(near=self.near, far=self.far)
+
+
+@dataclass(frozen=True)
+class PlateThing:
+    """Something that gets a layer of its own: ``clicks`` on it, ``outside`` beside it, a ``box`` round it; pixels."""
+
+    name: str = ""
+    clicks: tuple[tuple[float, float], ...] = ()
+    outside: tuple[tuple[float, float], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+    def to_proto(self) -> plate_pb2.PlateThing:
+        return plate_pb2.PlateThing(
+            name=self.name,
+            clicks=[common_pb2.PixelPoint(x=x, y=y) for x, y in self.clicks],
+            outside=[common_pb2.PixelPoint(x=x, y=y) for x, y in self.outside],
+            box=common_pb2.PixelBox(**dict(zip(("x0", "y0", "x1", "y1"), self.box, strict=True)))
+            if self.box
+            else None,
+        )
+
+
+@dataclass(frozen=True)
+class PlateMargins:
+    """Pixels that are added at the sides of a picture."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def to_proto(self) -> plate_pb2.PlateMargins:
+        return plate_pb2.PlateMargins(left=self.left, top=self.top, right=self.right, bottom=self.bottom)
+
+
+@dataclass(frozen=True)
+class PlateLayers:
+    """How a still is taken apart: into ``count`` layers by depth (0 = found), or ``bands``, and ``things``."""
+
+    count: int = 0
+    bands: tuple[DepthBand, ...] = ()
+    things: tuple[PlateThing, ...] = ()
+    outpaint: PlateMargins = field(default_factory=PlateMargins)
+    inpaint: str = ""  # a painted picture: what is white is made anew first
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        if self.inpaint:
+            yield "layers.inpaint", self._painted
+
+    @property
+    def _painted(self) -> Input:
+        return Input(self.inpaint, InputKind.FILE)
+
+    def to_proto(self, places: Places) -> plate_pb2.PlateLayers:
+        return plate_pb2.PlateLayers(
+            count=self.count,
+            bands=[band.to_proto() for band in self.bands],
+            things=[thing.to_proto() for thing in self.things],
+            outpaint=self.outpaint.to_proto(),
+            inpaint=places.get(self._painted),
+        )
+
+
+@dataclass(frozen=True)
+class FlowHint:
+    """Where something flows in a second: pixels, from (x0, y0) to (x1, y1)."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def to_proto(self) -> plate_pb2.FlowHint:
+        return plate_pb2.FlowHint(x0=self.x0, y0=self.y0, x1=self.x1, y1=self.y1)
+
+
+@dataclass(frozen=True)
+class PlateFluid:
+    """What is white in ``mask`` flows as ``hints`` say, or as a clip of it does (``video``)."""
+
+    mask: str
+    hints: tuple[FlowHint, ...] = ()
+    layer: str = ""
+    speed: float = 0.0
+    video: str = ""
+
+    @property
+    def input(self) -> Input:
+        return Input(self.mask, InputKind.FILE)
+
+    @property
+    def clip(self) -> Input:
+        return Input(self.video, InputKind.CLIP)
+
+    def to_proto(self, places: Places) -> plate_pb2.PlateFluid:
+        return plate_pb2.PlateFluid(
+            mask=places[self.input],
+            hints=[hint.to_proto() for hint in self.hints],
+            layer=self.layer,
+            speed=self.speed,
+            video=places.get(self.clip),
+        )
+
+
+@dataclass(frozen=True)
+class PlateCamera:
+    """How the camera moves (``move`` such as dolly=in:0.4+pan=left:3, or ``cameras_file``), and what it is; metres."""
+
+    move: str = ""
+    cameras_file: str = ""
+    frames: int = 0  # 0 = 60, or as many as the cameras
+    width_px: int = 0
+    height_px: int = 0
+    rate: float = 0.0  # 0 = 24
+    loop: bool = False
+    easing: str = ""  # smooth, linear or none
+    pivot_depth: float = 0.0
+    overscan: float = 0.0
+    focus: float = 0.0
+    aperture: float = 0.0
+    shutter_deg: float = 0.0
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        if self.cameras_file:
+            yield "camera.cameras_file", self._cameras
+
+    @property
+    def _cameras(self) -> Input:
+        return Input(self.cameras_file, InputKind.CAMERAS)
+
+    def to_proto(self, places: Places) -> plate_pb2.PlateCamera:
+        return plate_pb2.PlateCamera(
+            move=self.move,
+            cameras_file=places.get(self._cameras),
+            frames=self.frames,
+            width_px=self.width_px,
+            height_px=self.height_px,
+            rate=self.rate,
+            loop=self.loop,
+            easing=self.easing,
+            pivot_depth=self.pivot_depth,
+            overscan=self.overscan,
+            focus=self.focus,
+            aperture=self.aperture,
+            shutter_deg=self.shutter_deg,
+        )
+
+
+@dataclass(frozen=True)
+class BuildLayersRequest:
+    source: PlateSource
+    layers: PlateLayers = field(default_factory=PlateLayers)
+    seed: int = 0
+    no_cache: bool = False
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield from self.source.inputs
+        yield from self.layers.inputs
+
+    def to_proto(self, places: Places, request_id: str) -> plate_pb2.BuildLayersRequest:
+        return plate_pb2.BuildLayersRequest(
+            request_id=request_id,
+            source=self.source.to_proto(places),
+            layers=self.layers.to_proto(places),
+            seed=self.seed,
+            no_cache=self.no_cache,
+        )
+
+
+@dataclass(frozen=True)
+class AnimatePlateRequest:
+    """``codec``: prores or exr beside frames and MP4."""
+
+    source: PlateSource
+    layers: PlateLayers = field(default_factory=PlateLayers)
+    camera: PlateCamera = field(default_factory=PlateCamera)
+    fluids: tuple[PlateFluid, ...] = ()
+    codec: str = ""
+    seed: int = 0
+    no_cache: bool = False
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        yield from self.source.inputs
+        yield from self.layers.inputs
+        yield from self.camera.inputs
+        for index, fluid in enumerate(self.fluids):
+            yield f"fluids[{index}].mask", fluid.input
+            if fluid.video:
+                yield f"fluids[{index}].video", fluid.clip
+
+    def to_proto(self, places: Places, request_id: str) -> plate_pb2.AnimatePlateRequest:
+        return plate_pb2.AnimatePlateRequest(
+            request_id=request_id,
+            source=self.source.to_proto(places),
+            layers=self.layers.to_proto(places),
+            camera=self.camera.to_proto(places),
+            fluids=[fluid.to_proto(places) for fluid in self.fluids],
+            codec=self.codec,
+            seed=self.seed,
+            no_cache=self.no_cache,
+        )
+
+
 Request = (
     ReconstructRequest
     | ImportSceneRequest
@@ -511,8 +829,14 @@ Request = (
     | GuidesRequest
     | AnchorsRequest
     | PrevisRequest
+    | BuildLayersRequest
+    | AnimatePlateRequest
 )
 
 
 def as_clip(clip: Clip | PathLike) -> Clip:
     return clip if isinstance(clip, Clip) else Clip(os.fspath(clip))
+
+
+def as_plate_source(source: PlateSource | PathLike) -> PlateSource:
+    return source if isinstance(source, PlateSource) else PlateSource(os.fspath(source))

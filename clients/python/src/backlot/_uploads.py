@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,7 +64,8 @@ def local_files(source: Input) -> list[Path]:
     path = Path(os.path.abspath(source.path))
     if source.kind is InputKind.CLIP:
         return _clip_files(path)
-    if source.kind is InputKind.FOLDER or (source.kind is InputKind.CAMERAS and path.is_dir()):
+    folders = (InputKind.CAMERAS, InputKind.LAYERS)
+    if source.kind is InputKind.FOLDER or (source.kind in folders and path.is_dir()):
         return sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
     if not path.is_file():
         return []
@@ -149,7 +151,8 @@ def scan(source: Input) -> LocalAsset:
     path = Path(os.path.abspath(source.path))
     root = path if path.is_dir() else Path(os.path.commonpath([file.parent for file in files]))
     main = "" if path == root else path.relative_to(root).as_posix()
-    return LocalAsset(tuple(_describe(file, root) for file in files), main)
+    with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
+        return LocalAsset(tuple(pool.map(lambda file: _describe(file, root), files)), main)
 
 
 def _describe(path: Path, root: Path) -> LocalFile:

@@ -7,7 +7,6 @@ ends the process with exit code 2 and ``error: --flag: expected ..., got ...``.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -32,14 +31,16 @@ from backlot._requests import (
     SceneOptions,
     StyleRegion,
 )
+from backlot.cli import _plate
+from backlot.cli import _values as read
+from backlot.cli._credentials import add_credentials
 
 # Programs of the application that read their arguments themselves.
 PASSED_ON = {"doctor": "what is installed and ready here", "gc": "free space in the content store"}
 CAMERA_SUFFIXES = (".json", ".chan", ".usd", ".usda", ".usdc", ".usdz", ".gltf", ".glb")
 COLMAP_NAMES = ("cameras.txt", "cameras.bin", "sparse")  # in a folder of cameras
-OBJECT_AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
 # Flags whose value may start with a minus sign and is no plain number, which argparse takes for a flag.
-_SIGNED = ("--object-up", "--at", "--known-distance", "--up-axis")
+_SIGNED = ("--object-up", "--at", "--known-distance", "--up-axis", "--hint", "--horizon")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -76,149 +77,46 @@ def _join_signed(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-def _expected(what: str, text: object) -> argparse.ArgumentTypeError:
-    return argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
-
-
-def _number(text: str, what: str = "a number") -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise _expected(what, text) from None
-    if not math.isfinite(value):
-        raise _expected(what, text)
-    return value
-
-
-def _positive(text: str) -> float:
-    value = _number(text, "a number > 0")
-    if value <= 0:
-        raise _expected("a number > 0", text)
-    return value
-
-
-def _degrees(text: str) -> float:
-    return _number(text, "degrees")
-
-
-def _shutter(text: str) -> float:
-    value = _number(text, "degrees from 0 to 360")
-    if not 0 <= value <= 360:
-        raise _expected("degrees from 0 to 360", text)
-    return value
-
-
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"\d+", text):
-        raise _expected("a whole number >= 0", text)
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    value = _whole(text)
-    if value >= 1 << 64:
-        raise _expected("a number below 2^64", text)
-    return value
-
-
-def _range(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)-(\d+)", text)
-    if not match or int(match[2]) < int(match[1]):
-        raise _expected("A-B, first and last frame number", text)
-    return int(match[1]), int(match[2])
-
-
-def _pixel(text: str) -> tuple[float, float]:
-    x, y = _numbers(text, 2, "X,Y in pixels")
-    return x, y
-
-
 def _distance(text: str) -> KnownDistance:
     what = "X0,Y0,X1,Y1,METRES with METRES > 0"
-    distance = KnownDistance(*_numbers(text, 5, what))
+    distance = KnownDistance(*read.numbers(text, 5, what))
     if distance.metres <= 0:
-        raise _expected(what, text)
+        raise read.expected(what, text)
     return distance
-
-
-def _box(text: str) -> tuple[float, float, float, float]:
-    what = "X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1"
-    x0, y0, x1, y1 = _numbers(text, 4, what)
-    if not (x0 < x1 and y0 < y1):
-        raise _expected(what, text)
-    return x0, y0, x1, y1
-
-
-def _horizon(text: str) -> str:
-    what = "X0,Y0,X1,Y1: two different points"
-    x0, y0, x1, y1 = _numbers(text, 4, what)
-    if (x0, y0) == (x1, y1):
-        raise _expected(what, text)
-    return text
 
 
 def _mover(text: str) -> MoverClick:
     what = "X,Y or X,Y@FRAME"
     at, marked, frame = text.partition("@")
-    x, y = _numbers(at, 2, what)
+    x, y = read.numbers(at, 2, what)
     if marked and not frame.isdecimal():
-        raise _expected(what, text)
+        raise read.expected(what, text)
     return MoverClick(x, y, int(frame) if marked else None)
-
-
-def _numbers(text: str, count: int, what: str) -> list[float]:
-    words = text.split(",")
-    if len(words) != count:
-        raise _expected(what, text)
-    try:
-        return [_number(word) for word in words]
-    except argparse.ArgumentTypeError:
-        raise _expected(what, text) from None
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if not match:
-        raise _expected("WxH in pixels", text)
-    return int(match[1]), int(match[2])
 
 
 def _region(text: str) -> StyleRegion:
     name, _, box = text.rpartition("=")
     if not name:
-        raise _expected("NAME=X0,Y0,X1,Y1", text)
-    return StyleRegion(name, _box(box))
+        raise read.expected("NAME=X0,Y0,X1,Y1", text)
+    return StyleRegion(name, read.box(box))
 
 
 def _anchor(text: str) -> AnchorEdit:
     frame, given, picture = text.partition("=")
     if bool(given) != bool(picture):
-        raise _expected("FRAME or FRAME=IMG", text)
-    return AnchorEdit(_frame(frame, "FRAME or FRAME=IMG", text), picture)
+        raise read.expected("FRAME or FRAME=IMG", text)
+    return AnchorEdit(read.frame(frame, "FRAME or FRAME=IMG", text), picture)
 
 
 def _redo(text: str) -> AnchorEdit:
     frame, _, count = text.partition("=")
-    return AnchorEdit(_frame(frame, "FRAME or FRAME=N", text), redo=_frame(count or "1", "FRAME or FRAME=N", text))
-
-
-def _frame(text: str, what: str, whole: str) -> int:
-    if not re.fullmatch(r"\d+", text):
-        raise _expected(what, whole)
-    return int(text)
-
-
-def _axis(text: str) -> str:
-    """An axis without a sign is the positive one."""
-    axis = text.lower() if text[:1] in "+-" else f"+{text.lower()}"
-    if axis not in OBJECT_AXES:
-        raise _expected(" ".join(OBJECT_AXES), text)
-    return axis
+    what = "FRAME or FRAME=N"
+    return AnchorEdit(read.frame(frame, what, text), redo=read.frame(count or "1", what, text))
 
 
 def _attachment(text: str) -> str:
     if not (text in ("world", "mover") or text.startswith("path:")):
-        raise _expected("world, mover or path:KEYS", text)
+        raise read.expected("world, mover or path:KEYS", text)
     return text
 
 
@@ -248,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_insert(commands)
     _add_masks(commands)
     _add_previs(commands)
+    _add_plate(commands)
     _add_serve(commands)
     _add_job_commands(commands)
     for name, help_text in PASSED_ON.items():
@@ -281,10 +180,11 @@ def _add_masks(commands: Any) -> None:
     parser.set_defaults(objects=None)
     _add_clip(parser)
     region = parser.add_argument_group("a region, or an object: one of --box, --mask and --object")
-    region.add_argument("--box", metavar="X0,Y0,X1,Y1", type=_box, help="what it encloses, in pixels")
+    region.add_argument("--box", metavar="X0,Y0,X1,Y1", type=read.box, help="what it encloses, in pixels")
     region.add_argument("--mask", metavar="FILE", default="", help="a painted picture: white is inside")
     region.add_argument(
-        "--shown-in", metavar="N", dest="shown", type=_whole, help="the frame of --box or --mask; default: the first"
+        "--shown-in", metavar="N", dest="shown", type=read.whole,
+        help="the frame of --box or --mask; default: the first",
     )
     _add_object(parser.add_argument_group("an object"))
     scene = parser.add_argument_group("scene")
@@ -298,13 +198,15 @@ def _add_previs(commands: Any) -> None:
     parser.add_argument("scene", metavar="SCENE", help="the blockout: glTF, GLB, USD, OBJ or PLY")
     shot = parser.add_argument_group("the shot")
     shot.add_argument("--camera", metavar="CAM", default="", help="name of a camera in the scene, or a file")
-    shot.add_argument("--frames", metavar="N", type=_whole, default=0, help="how many, instead of --range")
-    shot.add_argument("--size", metavar="WxH", type=_size, default=(0, 0), help="of the pictures")
-    shot.add_argument("--rate", metavar="FPS", type=_positive, default=0.0, help="frames per second; default: 24")
-    shot.add_argument("--up-axis", metavar="AXIS", type=_axis, help="of an OBJ or PLY; default: +y")
+    shot.add_argument("--frames", metavar="N", type=read.whole, default=0, help="how many, instead of --range")
+    shot.add_argument("--size", metavar="WxH", type=read.size, default=(0, 0), help="of the pictures")
+    shot.add_argument("--rate", metavar="FPS", type=read.positive, default=0.0, help="frames per second; default: 24")
+    shot.add_argument("--up-axis", metavar="AXIS", type=read.axis, help="of an OBJ or PLY; default: +y")
     look = parser.add_argument_group("the look")
     look.add_argument("--reference", metavar="IMG", default="", help="one picture")
-    look.add_argument("--aligned-frame", metavar="K", type=_whole, help="the frame that the picture is painted over")
+    look.add_argument(
+        "--aligned-frame", metavar="K", type=read.whole, help="the frame that the picture is painted over"
+    )
     look.add_argument(
         "--region", metavar="NAME=X0,Y0,X1,Y1", dest="regions", type=_region, action="append", default=[],
         help="an object takes its look from this part of the picture; may repeat",
@@ -327,6 +229,12 @@ def _add_previs(commands: Any) -> None:
     _add_common(parser)
 
 
+def _add_plate(commands: Any) -> None:
+    parser = commands.add_parser("plate", help="move a camera through layers, or through one picture taken apart")
+    _plate.add_plate(parser)
+    _add_common(parser)
+
+
 def _add_scene_source(scene: Any) -> None:
     solve = scene.add_mutually_exclusive_group()
     solve.add_argument("--cameras", metavar="FILE", default="", help="an imported solve, cameras.json")
@@ -341,42 +249,42 @@ def _add_clip(parser: Any) -> None:
 def _add_object(group: Any) -> None:
     group.add_argument("--object", metavar="OBJ", action=_OpenObject, dest="objects", help="a mesh file")
     flags: tuple[tuple[str, str, str, Callable[[str], Any], str], ...] = (
-        ("--at", "at_px", "X,Y", _pixel, "where its base stands, in pixels"),
-        ("--frame", "frame", "N", _whole, "the frame that --at speaks of; default: the first"),
-        ("--height-m", "height_m", "H", _positive, "height in metres"),
-        ("--height-px", "height_px", "H", _positive, "height in pixels"),
-        ("--scale", "scale", "S", _positive, "factor from its units to the scene's"),
-        ("--yaw", "yaw_deg", "DEG", _degrees, "turn about up; 0 looks at the camera"),
-        ("--object-up", "object_up", "AXIS", _axis, "its up axis; default: as its file declares"),
+        ("--at", "at_px", "X,Y", read.pixel, "where its base stands, in pixels"),
+        ("--frame", "frame", "N", read.whole, "the frame that --at speaks of; default: the first"),
+        ("--height-m", "height_m", "H", read.positive, "height in metres"),
+        ("--height-px", "height_px", "H", read.positive, "height in pixels"),
+        ("--scale", "scale", "S", read.positive, "factor from its units to the scene's"),
+        ("--yaw", "yaw_deg", "DEG", read.degrees, "turn about up; 0 looks at the camera"),
+        ("--object-up", "object_up", "AXIS", read.axis, "its up axis; default: as its file declares"),
         ("--attach", "attach", "WHAT", _attachment, "world, mover or path:KEYS"),
     )
-    for flag, name, metavar, read, help_text in flags:
+    for flag, name, metavar, kind, help_text in flags:
         group.add_argument(
-            flag, metavar=metavar, dest=name, type=read, action=_OfObject, default=argparse.SUPPRESS, help=help_text
+            flag, metavar=metavar, dest=name, type=kind, action=_OfObject, default=argparse.SUPPRESS, help=help_text
         )
 
 
 def _add_look(group: Any) -> None:
     group.add_argument("--hdri", metavar="FILE", default="", help="latitude-longitude picture that lights the objects")
-    group.add_argument("--hdri-yaw", metavar="DEG", type=_degrees, default=0.0, help="its turn")
-    group.add_argument("--exposure", metavar="EV", type=_number, default=0.0, help="exposure in stops")
+    group.add_argument("--hdri-yaw", metavar="DEG", type=read.degrees, default=0.0, help="its turn")
+    group.add_argument("--exposure", metavar="EV", type=read.number, default=0.0, help="exposure in stops")
     group.add_argument("--no-grain", action="store_true", help="do not add the plate's grain")
     group.add_argument("--no-motion-blur", action="store_true", help="do not blur motion")
     group.add_argument("--no-sharpness", action="store_true", help="do not match the plate's sharpness")
     group.add_argument(
-        "--shutter-deg", metavar="DEG", type=_shutter, help="shutter angle; measured from the clip unless given"
+        "--shutter-deg", metavar="DEG", type=read.shutter, help="shutter angle; measured from the clip unless given"
     )
     group.add_argument("--draft", action="store_true", help="a quick look")
     group.add_argument("--backend", metavar="NAME", default="none", help="harmoniser")
 
 
 def _add_scene_knowledge(group: Any) -> None:
-    group.add_argument("--focal-mm", metavar="F", type=_positive, help="focal length on a 36 mm wide film back")
+    group.add_argument("--focal-mm", metavar="F", type=read.positive, help="focal length on a 36 mm wide film back")
     group.add_argument(
         "--kind", choices=("parallax", "pan", "locked"), default="", help="how the camera moves; found unless given"
     )
     group.add_argument(
-        "--horizon", metavar="X0,Y0,X1,Y1", type=_horizon, help="two points on it in the first frame"
+        "--horizon", metavar="X0,Y0,X1,Y1", type=read.horizon, help="two points on it in the first frame"
     )
     group.add_argument(
         "--mover", metavar="X,Y[@FRAME]", dest="movers", type=_mover, action="append", default=[],
@@ -385,18 +293,21 @@ def _add_scene_knowledge(group: Any) -> None:
     group.add_argument(
         "--known-distance", metavar="X0,Y0,X1,Y1,METRES", type=_distance, help="two pixels and what lies between them"
     )
-    group.add_argument("--camera-height-m", metavar="H", type=_positive, help="height of the camera above the ground")
+    group.add_argument(
+        "--camera-height-m", metavar="H", type=read.positive, help="height of the camera above the ground"
+    )
 
 
 def _add_common(parser: Any) -> None:
     parser.add_argument("--out", metavar="DIR", required=True, help="where the results go")
-    parser.add_argument("--seed", metavar="N", type=_seed, default=0, help="of every random draw")
-    parser.add_argument("--range", metavar="A-B", type=_range, help="first and last source frame number")
+    parser.add_argument("--seed", metavar="N", type=read.seed, default=0, help="of every random draw")
+    parser.add_argument("--range", metavar="A-B", type=read.frame_range, help="first and last source frame number")
     parser.add_argument("--no-cache", action="store_true", help="compute everything anew")
     _add_json(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--server", metavar="HOST:PORT", default="", help="a running server; default: one for this call")
     where.add_argument("--config", metavar="NAME", default="cpu", help="configuration of the server for this call")
+    add_credentials(parser)
 
 
 def _add_json(parser: Any) -> None:
@@ -422,6 +333,7 @@ def _add_job_commands(commands: Any) -> None:
         if name == "get":
             parser.add_argument("--out", metavar="DIR", required=True, help="where the results go")
         parser.add_argument("--server", metavar="HOST:PORT", required=True, help="the server that has the job")
+        add_credentials(parser)
         _add_json(parser)
 
 
@@ -532,4 +444,5 @@ _BUILDERS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "insert": _insert_request,
     "masks": _masks_request,
     "previs": _previs_request,
+    "plate": _plate.plate_request,
 }

@@ -12,12 +12,13 @@ from pathlib import Path
 from backlot._client import Client, Job
 from backlot._embedded import embedded_server, find_application, last_words
 from backlot._errors import BacklotError, Unavailable
+from backlot.cli._credentials import connect
 from backlot.cli._display import display_for, put, put_json, tell
 from backlot.cli._inputs import check_inputs, check_output
 
 CANCEL_S = 15.0  # how long Ctrl-C waits for the running step, so that finished work is kept
 # What a person wants to look at first, in this order; commands leave different ones.
-HIGHLIGHTS = ("contact_sheet.png", "composite.mp4", "video.mp4", "preview.mp4")
+HIGHLIGHTS = ("contact_sheet.png", "composite.mp4", "video.mp4", "plate.mp4", "preview.mp4")
 
 
 def run_job(arguments: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def run_job(arguments: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _connection(arguments: argparse.Namespace) -> Iterator[Client]:
     if arguments.server:
-        with Client(arguments.server) as client:
+        with connect(arguments) as client:
             yield client
         return
     with embedded_server(arguments.config) as server, server.connect() as client:
@@ -97,7 +98,7 @@ def _run_here(command: list[str], root: Path) -> int:
 
 
 def list_jobs(arguments: argparse.Namespace) -> int:
-    with Client(arguments.server) as client:
+    with connect(arguments) as client:
         for job in client.jobs():
             if arguments.json:
                 put_json(job.as_json())
@@ -108,14 +109,14 @@ def list_jobs(arguments: argparse.Namespace) -> int:
 
 
 def watch(arguments: argparse.Namespace) -> int:
-    with Client(arguments.server) as client, display_for(arguments.json) as display:
+    with connect(arguments) as client, display_for(arguments.json) as display:
         client.job(arguments.name).wait(display.event)
     return 0
 
 
 def get(arguments: argparse.Namespace) -> int:
     check_output(arguments.out)
-    with Client(arguments.server) as client, display_for(arguments.json) as display:
+    with connect(arguments) as client, display_for(arguments.json) as display:
         job = client.job(arguments.name)
         job.download(arguments.out, display.event)
     _conclude(job, arguments)
@@ -123,7 +124,7 @@ def get(arguments: argparse.Namespace) -> int:
 
 
 def cancel(arguments: argparse.Namespace) -> int:
-    with Client(arguments.server) as client:
+    with connect(arguments) as client:
         client.job(arguments.name).cancel()
     return 0
 
@@ -133,6 +134,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "insert": run_job,
     "masks": run_job,
     "previs": run_job,
+    "plate": run_job,
     "serve": serve,
     "jobs": list_jobs,
     "watch": watch,

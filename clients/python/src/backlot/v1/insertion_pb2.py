@@ -27,7 +27,7 @@ from backlot.v1 import jobs_pb2 as backlot_dot_v1_dot_jobs__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62\x61\x63klot/v1/insertion.proto\x12\nbacklot.v1\x1a\x17\x62\x61\x63klot/v1/common.proto\x1a\x15\x62\x61\x63klot/v1/jobs.proto\x1a#google/longrunning/operations.proto\"\xd7\x02\n\x13InsertObjectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x10.backlot.v1.Clip\x12+\n\x07objects\x18\x03 \x03(\x0b\x32\x1a.backlot.v1.InsertedObject\x12\'\n\x05scene\x18\x04 \x01(\x0b\x32\x18.backlot.v1.SceneOptions\x12&\n\x08lighting\x18\x05 \x01(\x0b\x32\x14.backlot.v1.Lighting\x12&\n\x08matching\x18\x06 \x01(\x0b\x32\x14.backlot.v1.Matching\x12&\n\x07holdout\x18\x07 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\r\n\x05\x64raft\x18\x08 \x01(\x08\x12\x0f\n\x07\x62\x61\x63kend\x18\t \x01(\t\x12\x0c\n\x04seed\x18\n \x01(\x04\x12\x10\n\x08no_cache\x18\x0b \x01(\x08\"7\n\x0eInsertResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\xb9\x02\n\x15PropagateMasksRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x10.backlot.v1.Clip\x12\x12\n\x05\x66rame\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12/\n\tplacement\x18\x04 \x01(\x0b\x32\x1a.backlot.v1.InsertedObjectH\x00\x12#\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x14.backlot.v1.PixelBoxH\x00\x12%\n\x04mask\x18\x06 \x01(\x0b\x32\x15.backlot.v1.MediaPathH\x00\x12\'\n\x05scene\x18\t \x01(\x0b\x32\x18.backlot.v1.SceneOptions\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\x10\n\x08no_cache\x18\x08 \x01(\x08\x42\x08\n\x06regionB\x08\n\x06_frame\"?\n\x16PropagateMasksResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult2\x82\x02\n\x10InsertionService\x12|\n\x0ePropagateMasks\x12!.backlot.v1.PropagateMasksRequest\x1a\x1d.google.longrunning.Operation\"(\xca\x41%\n\x16PropagateMasksResponse\x12\x0bJobMetadata\x12p\n\x0cInsertObject\x12\x1f.backlot.v1.InsertObjectRequest\x1a\x1d.google.longrunning.Operation\" \xca\x41\x1d\n\x0eInsertResponse\x12\x0bJobMetadatab\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x62\x61\x63klot/v1/insertion.proto\x12\nbacklot.v1\x1a\x17\x62\x61\x63klot/v1/common.proto\x1a\x15\x62\x61\x63klot/v1/jobs.proto\x1a#google/longrunning/operations.proto\"\xfb\x02\n\x13InsertObjectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x10.backlot.v1.Clip\x12+\n\x07objects\x18\x03 \x03(\x0b\x32\x1a.backlot.v1.InsertedObject\x12\'\n\x05scene\x18\x04 \x01(\x0b\x32\x18.backlot.v1.SceneOptions\x12&\n\x08lighting\x18\x05 \x01(\x0b\x32\x14.backlot.v1.Lighting\x12&\n\x08matching\x18\x06 \x01(\x0b\x32\x14.backlot.v1.Matching\x12&\n\x07holdout\x18\x07 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\r\n\x05\x64raft\x18\x08 \x01(\x08\x12\x0f\n\x07\x62\x61\x63kend\x18\t \x01(\t\x12\x0c\n\x04seed\x18\n \x01(\x04\x12\x10\n\x08no_cache\x18\x0b \x01(\x08\x12\x15\n\x08priority\x18\x0c \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_priority\"7\n\x0eInsertResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\xdd\x02\n\x15PropagateMasksRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x10.backlot.v1.Clip\x12\x12\n\x05\x66rame\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12/\n\tplacement\x18\x04 \x01(\x0b\x32\x1a.backlot.v1.InsertedObjectH\x00\x12#\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x14.backlot.v1.PixelBoxH\x00\x12%\n\x04mask\x18\x06 \x01(\x0b\x32\x15.backlot.v1.MediaPathH\x00\x12\'\n\x05scene\x18\t \x01(\x0b\x32\x18.backlot.v1.SceneOptions\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\x10\n\x08no_cache\x18\x08 \x01(\x08\x12\x15\n\x08priority\x18\n \x01(\x05H\x02\x88\x01\x01\x42\x08\n\x06regionB\x08\n\x06_frameB\x0b\n\t_priority\"?\n\x16PropagateMasksResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult2\x82\x02\n\x10InsertionService\x12|\n\x0ePropagateMasks\x12!.backlot.v1.PropagateMasksRequest\x1a\x1d.google.longrunning.Operation\"(\xca\x41%\n\x16PropagateMasksResponse\x12\x0bJobMetadata\x12p\n\x0cInsertObject\x12\x1f.backlot.v1.InsertObjectRequest\x1a\x1d.google.longrunning.Operation\" \xca\x41\x1d\n\x0eInsertResponse\x12\x0bJobMetadatab\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,13 +39,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSERTIONSERVICE'].methods_by_name['InsertObject']._loaded_options = None
   _globals['_INSERTIONSERVICE'].methods_by_name['InsertObject']._serialized_options = b'\312A\035\n\016InsertResponse\022\013JobMetadata'
   _globals['_INSERTOBJECTREQUEST']._serialized_start=128
-  _globals['_INSERTOBJECTREQUEST']._serialized_end=471
-  _globals['_INSERTRESPONSE']._serialized_start=473
-  _globals['_INSERTRESPONSE']._serialized_end=528
-  _globals['_PROPAGATEMASKSREQUEST']._serialized_start=531
-  _globals['_PROPAGATEMASKSREQUEST']._serialized_end=844
-  _globals['_PROPAGATEMASKSRESPONSE']._serialized_start=846
-  _globals['_PROPAGATEMASKSRESPONSE']._serialized_end=909
-  _globals['_INSERTIONSERVICE']._serialized_start=912
-  _globals['_INSERTIONSERVICE']._serialized_end=1170
+  _globals['_INSERTOBJECTREQUEST']._serialized_end=507
+  _globals['_INSERTRESPONSE']._serialized_start=509
+  _globals['_INSERTRESPONSE']._serialized_end=564
+  _globals['_PROPAGATEMASKSREQUEST']._serialized_start=567
+  _globals['_PROPAGATEMASKSREQUEST']._serialized_end=916
+  _globals['_PROPAGATEMASKSRESPONSE']._serialized_start=918
+  _globals['_PROPAGATEMASKSRESPONSE']._serialized_end=981
+  _globals['_INSERTIONSERVICE']._serialized_start=984
+  _globals['_INSERTIONSERVICE']._serialized_end=1242
 # @@protoc_insertion_point(module_scope)

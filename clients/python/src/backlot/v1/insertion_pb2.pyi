@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class InsertObjectRequest(_message.Message):
-    __slots__ = ("request_id", "clip", "objects", "scene", "lighting", "matching", "holdout", "draft", "backend", "seed", "no_cache")
+    __slots__ = ("request_id", "clip", "objects", "scene", "lighting", "matching", "holdout", "draft", "backend", "seed", "no_cache", "priority")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class InsertObjectRequest(_message.Message):
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     clip: _common_pb2.Clip
     objects: _containers.RepeatedCompositeFieldContainer[_common_pb2.InsertedObject]
@@ -33,7 +34,8 @@ class InsertObjectRequest(_message.Message):
     backend: str
     seed: int
     no_cache: bool
-    def __init__(self, request_id: _Optional[str] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[_common_pb2.InsertedObject, _Mapping]]] = ..., scene: _Optional[_Union[_common_pb2.SceneOptions, _Mapping]] = ..., lighting: _Optional[_Union[_common_pb2.Lighting, _Mapping]] = ..., matching: _Optional[_Union[_common_pb2.Matching, _Mapping]] = ..., holdout: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., draft: _Optional[bool] = ..., backend: _Optional[str] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ...) -> None: ...
+    priority: int
+    def __init__(self, request_id: _Optional[str] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[_common_pb2.InsertedObject, _Mapping]]] = ..., scene: _Optional[_Union[_common_pb2.SceneOptions, _Mapping]] = ..., lighting: _Optional[_Union[_common_pb2.Lighting, _Mapping]] = ..., matching: _Optional[_Union[_common_pb2.Matching, _Mapping]] = ..., holdout: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., draft: _Optional[bool] = ..., backend: _Optional[str] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class InsertResponse(_message.Message):
     __slots__ = ("result",)
@@ -42,7 +44,7 @@ class InsertResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[_jobs_pb2.JobResult, _Mapping]] = ...) -> None: ...
 
 class PropagateMasksRequest(_message.Message):
-    __slots__ = ("request_id", "clip", "frame", "placement", "box", "mask", "scene", "seed", "no_cache")
+    __slots__ = ("request_id", "clip", "frame", "placement", "box", "mask", "scene", "seed", "no_cache", "priority")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +54,7 @@ class PropagateMasksRequest(_message.Message):
     SCENE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     clip: _common_pb2.Clip
     frame: int
@@ -61,7 +64,8 @@ class PropagateMasksRequest(_message.Message):
     scene: _common_pb2.SceneOptions
     seed: int
     no_cache: bool
-    def __init__(self, request_id: _Optional[str] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., frame: _Optional[int] = ..., placement: _Optional[_Union[_common_pb2.InsertedObject, _Mapping]] = ..., box: _Optional[_Union[_common_pb2.PixelBox, _Mapping]] = ..., mask: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., scene: _Optional[_Union[_common_pb2.SceneOptions, _Mapping]] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ...) -> None: ...
+    priority: int
+    def __init__(self, request_id: _Optional[str] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., frame: _Optional[int] = ..., placement: _Optional[_Union[_common_pb2.InsertedObject, _Mapping]] = ..., box: _Optional[_Union[_common_pb2.PixelBox, _Mapping]] = ..., mask: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., scene: _Optional[_Union[_common_pb2.SceneOptions, _Mapping]] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class PropagateMasksResponse(_message.Message):
     __slots__ = ("result",)

@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62\x61\x63klot/v1/jobs.proto\x12\nbacklot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"2\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x03\"\xbe\x02\n\x08JobEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.backlot.v1.JobState\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x0c\n\x04\x64one\x18\x05 \x01(\x03\x12\r\n\x05total\x18\x06 \x01(\x03\x12\x10\n\x08\x66raction\x18\x07 \x01(\x01\x12$\n\x07preview\x18\x08 \x01(\x0b\x32\x13.backlot.v1.Preview\x12\x0f\n\x07warning\x18\t \x01(\t\x12%\n\x05\x66iles\x18\n \x03(\x0b\x32\x16.backlot.v1.ResultFile\x12\x17\n\x0fresult_asset_id\x18\x0b \x01(\t\x12!\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x12.google.rpc.Status\"*\n\x07Preview\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tmime_type\x18\x02 \x01(\t\"G\n\nResultFile\x12\x15\n\rrelative_path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xaf\x02\n\x0bJobMetadata\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.backlot.v1.JobState\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x10\n\x08last_seq\x18\t \x01(\x03\x12\x17\n\x0fresult_asset_id\x18\n \x01(\t\"_\n\tJobResult\x12\x17\n\x0fresult_asset_id\x18\x01 \x01(\t\x12\x12\n\nfile_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x10\n\x08warnings\x18\x04 \x03(\t\"]\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.backlot.v1.JobState\"J\n\x10ListJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.backlot.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.backlot.v1.JobMetadata\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\x94\x01\n\nJobService\x12?\n\x08WatchJob\x12\x1b.backlot.v1.WatchJobRequest\x1a\x14.backlot.v1.JobEvent0\x01\x12\x45\n\x08ListJobs\x12\x1b.backlot.v1.ListJobsRequest\x1a\x1c.backlot.v1.ListJobsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x62\x61\x63klot/v1/jobs.proto\x12\nbacklot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"2\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x03\"\xbe\x02\n\x08JobEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.backlot.v1.JobState\x12\r\n\x05stage\x18\x04 \x01(\t\x12\x0c\n\x04\x64one\x18\x05 \x01(\x03\x12\r\n\x05total\x18\x06 \x01(\x03\x12\x10\n\x08\x66raction\x18\x07 \x01(\x01\x12$\n\x07preview\x18\x08 \x01(\x0b\x32\x13.backlot.v1.Preview\x12\x0f\n\x07warning\x18\t \x01(\t\x12%\n\x05\x66iles\x18\n \x03(\x0b\x32\x16.backlot.v1.ResultFile\x12\x17\n\x0fresult_asset_id\x18\x0b \x01(\t\x12!\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x12.google.rpc.Status\"*\n\x07Preview\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tmime_type\x18\x02 \x01(\t\"G\n\nResultFile\x12\x15\n\rrelative_path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xf3\x02\n\x0bJobMetadata\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.backlot.v1.JobState\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x10\n\x08last_seq\x18\t \x01(\x03\x12\x17\n\x0fresult_asset_id\x18\n \x01(\t\x12\x10\n\x08priority\x18\x0b \x01(\x05\x12\x0e\n\x06paused\x18\x0c \x01(\x08\x12\x0e\n\x06pinned\x18\r \x01(\x08\x12\x10\n\x08\x61ttempts\x18\x0e \x01(\x05\"_\n\tJobResult\x12\x17\n\x0fresult_asset_id\x18\x01 \x01(\t\x12\x12\n\nfile_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x10\n\x08warnings\x18\x04 \x03(\t\"]\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.backlot.v1.JobState\"J\n\x10ListJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.backlot.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.backlot.v1.JobMetadata\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"\x84\x01\n\x10UpdateJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\x08priority\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06paused\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12\x13\n\x06pinned\x18\x04 \x01(\x08H\x02\x88\x01\x01\x42\x0b\n\t_priorityB\t\n\x07_pausedB\t\n\x07_pinned\"\x11\n\x0fGetQueueRequest\"4\n\x12UpdateQueueRequest\x12\x13\n\x06paused\x18\x01 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_paused\"8\n\x05Queue\x12\x0e\n\x06paused\x18\x01 \x01(\x08\x12\x0e\n\x06queued\x18\x02 \x01(\x05\x12\x0f\n\x07running\x18\x03 \x01(\x05*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\xce\x02\n\nJobService\x12?\n\x08WatchJob\x12\x1b.backlot.v1.WatchJobRequest\x1a\x14.backlot.v1.JobEvent0\x01\x12\x45\n\x08ListJobs\x12\x1b.backlot.v1.ListJobsRequest\x1a\x1c.backlot.v1.ListJobsResponse\x12:\n\tUpdateJob\x12\x1c.backlot.v1.UpdateJobRequest\x1a\x0f.backlot.v1.Job\x12:\n\x08GetQueue\x12\x1b.backlot.v1.GetQueueRequest\x1a\x11.backlot.v1.Queue\x12@\n\x0bUpdateQueue\x12\x1e.backlot.v1.UpdateQueueRequest\x1a\x11.backlot.v1.Queueb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'backlot.v1.jobs_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBSTATE']._serialized_start=1259
-  _globals['_JOBSTATE']._serialized_end=1413
+  _globals['_JOBSTATE']._serialized_start=1593
+  _globals['_JOBSTATE']._serialized_end=1747
   _globals['_WATCHJOBREQUEST']._serialized_start=95
   _globals['_WATCHJOBREQUEST']._serialized_end=145
   _globals['_JOBEVENT']._serialized_start=148
@@ -44,15 +44,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESULTFILE']._serialized_start=512
   _globals['_RESULTFILE']._serialized_end=583
   _globals['_JOBMETADATA']._serialized_start=586
-  _globals['_JOBMETADATA']._serialized_end=889
-  _globals['_JOBRESULT']._serialized_start=891
-  _globals['_JOBRESULT']._serialized_end=986
-  _globals['_LISTJOBSREQUEST']._serialized_start=988
-  _globals['_LISTJOBSREQUEST']._serialized_end=1081
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1083
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1157
-  _globals['_JOB']._serialized_start=1159
-  _globals['_JOB']._serialized_end=1256
-  _globals['_JOBSERVICE']._serialized_start=1416
-  _globals['_JOBSERVICE']._serialized_end=1564
+  _globals['_JOBMETADATA']._serialized_end=957
+  _globals['_JOBRESULT']._serialized_start=959
+  _globals['_JOBRESULT']._serialized_end=1054
+  _globals['_LISTJOBSREQUEST']._serialized_start=1056
+  _globals['_LISTJOBSREQUEST']._serialized_end=1149
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1151
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1225
+  _globals['_JOB']._serialized_start=1227
+  _globals['_JOB']._serialized_end=1324
+  _globals['_UPDATEJOBREQUEST']._serialized_start=1327
+  _globals['_UPDATEJOBREQUEST']._serialized_end=1459
+  _globals['_GETQUEUEREQUEST']._serialized_start=1461
+  _globals['_GETQUEUEREQUEST']._serialized_end=1478
+  _globals['_UPDATEQUEUEREQUEST']._serialized_start=1480
+  _globals['_UPDATEQUEUEREQUEST']._serialized_end=1532
+  _globals['_QUEUE']._serialized_start=1534
+  _globals['_QUEUE']._serialized_end=1590
+  _globals['_JOBSERVICE']._serialized_start=1750
+  _globals['_JOBSERVICE']._serialized_end=2084
 # @@protoc_insertion_point(module_scope)

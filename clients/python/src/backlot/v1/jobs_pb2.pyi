@@ -81,7 +81,7 @@ class ResultFile(_message.Message):
     def __init__(self, relative_path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class JobMetadata(_message.Message):
-    __slots__ = ("kind", "state", "stage", "fraction", "create_time", "start_time", "end_time", "request_id", "last_seq", "result_asset_id")
+    __slots__ = ("kind", "state", "stage", "fraction", "create_time", "start_time", "end_time", "request_id", "last_seq", "result_asset_id", "priority", "paused", "pinned", "attempts")
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,10 @@ class JobMetadata(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
     RESULT_ASSET_ID_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     kind: str
     state: JobState
     stage: str
@@ -102,7 +106,11 @@ class JobMetadata(_message.Message):
     request_id: str
     last_seq: int
     result_asset_id: str
-    def __init__(self, kind: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[str] = ..., fraction: _Optional[float] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., last_seq: _Optional[int] = ..., result_asset_id: _Optional[str] = ...) -> None: ...
+    priority: int
+    paused: bool
+    pinned: bool
+    attempts: int
+    def __init__(self, kind: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[str] = ..., fraction: _Optional[float] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., last_seq: _Optional[int] = ..., result_asset_id: _Optional[str] = ..., priority: _Optional[int] = ..., paused: _Optional[bool] = ..., pinned: _Optional[bool] = ..., attempts: _Optional[int] = ...) -> None: ...
 
 class JobResult(_message.Message):
     __slots__ = ("result_asset_id", "file_count", "total_bytes", "warnings")
@@ -143,3 +151,35 @@ class Job(_message.Message):
     metadata: JobMetadata
     error: _status_pb2.Status
     def __init__(self, name: _Optional[str] = ..., metadata: _Optional[_Union[JobMetadata, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class UpdateJobRequest(_message.Message):
+    __slots__ = ("name", "priority", "paused", "pinned")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    priority: int
+    paused: bool
+    pinned: bool
+    def __init__(self, name: _Optional[str] = ..., priority: _Optional[int] = ..., paused: _Optional[bool] = ..., pinned: _Optional[bool] = ...) -> None: ...
+
+class GetQueueRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UpdateQueueRequest(_message.Message):
+    __slots__ = ("paused",)
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    paused: bool
+    def __init__(self, paused: _Optional[bool] = ...) -> None: ...
+
+class Queue(_message.Message):
+    __slots__ = ("paused", "queued", "running")
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    paused: bool
+    queued: int
+    running: int
+    def __init__(self, paused: _Optional[bool] = ..., queued: _Optional[int] = ..., running: _Optional[int] = ...) -> None: ...

@@ -45,6 +45,21 @@ class JobServiceStub:
                 request_serializer=backlot_dot_v1_dot_jobs__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=backlot_dot_v1_dot_jobs__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
+        self.UpdateJob = channel.unary_unary(
+                '/backlot.v1.JobService/UpdateJob',
+                request_serializer=backlot_dot_v1_dot_jobs__pb2.UpdateJobRequest.SerializeToString,
+                response_deserializer=backlot_dot_v1_dot_jobs__pb2.Job.FromString,
+                _registered_method=True)
+        self.GetQueue = channel.unary_unary(
+                '/backlot.v1.JobService/GetQueue',
+                request_serializer=backlot_dot_v1_dot_jobs__pb2.GetQueueRequest.SerializeToString,
+                response_deserializer=backlot_dot_v1_dot_jobs__pb2.Queue.FromString,
+                _registered_method=True)
+        self.UpdateQueue = channel.unary_unary(
+                '/backlot.v1.JobService/UpdateQueue',
+                request_serializer=backlot_dot_v1_dot_jobs__pb2.UpdateQueueRequest.SerializeToString,
+                response_deserializer=backlot_dot_v1_dot_jobs__pb2.Queue.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -67,6 +82,27 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateJob(self, request, context):
+        """Changes how a job is treated: its priority, whether it waits, whether its result is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQueue(self, request, context):
+        """Tells how the caller's queue stands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateQueue(self, request, context):
+        """Stops the caller's queue, or lets it go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +115,21 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ListJobs,
                     request_deserializer=backlot_dot_v1_dot_jobs__pb2.ListJobsRequest.FromString,
                     response_serializer=backlot_dot_v1_dot_jobs__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'UpdateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJob,
+                    request_deserializer=backlot_dot_v1_dot_jobs__pb2.UpdateJobRequest.FromString,
+                    response_serializer=backlot_dot_v1_dot_jobs__pb2.Job.SerializeToString,
+            ),
+            'GetQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQueue,
+                    request_deserializer=backlot_dot_v1_dot_jobs__pb2.GetQueueRequest.FromString,
+                    response_serializer=backlot_dot_v1_dot_jobs__pb2.Queue.SerializeToString,
+            ),
+            'UpdateQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateQueue,
+                    request_deserializer=backlot_dot_v1_dot_jobs__pb2.UpdateQueueRequest.FromString,
+                    response_serializer=backlot_dot_v1_dot_jobs__pb2.Queue.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +187,87 @@ class JobService:
             '/backlot.v1.JobService/ListJobs',
             backlot_dot_v1_dot_jobs__pb2.ListJobsRequest.SerializeToString,
             backlot_dot_v1_dot_jobs__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlot.v1.JobService/UpdateJob',
+            backlot_dot_v1_dot_jobs__pb2.UpdateJobRequest.SerializeToString,
+            backlot_dot_v1_dot_jobs__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlot.v1.JobService/GetQueue',
+            backlot_dot_v1_dot_jobs__pb2.GetQueueRequest.SerializeToString,
+            backlot_dot_v1_dot_jobs__pb2.Queue.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/backlot.v1.JobService/UpdateQueue',
+            backlot_dot_v1_dot_jobs__pb2.UpdateQueueRequest.SerializeToString,
+            backlot_dot_v1_dot_jobs__pb2.Queue.FromString,
             options,
             channel_credentials,
             insecure,

@@ -76,14 +76,16 @@ class AnchorEdit(_message.Message):
     def __init__(self, frame: _Optional[int] = ..., picture: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., redo: _Optional[int] = ...) -> None: ...
 
 class RenderGuidesRequest(_message.Message):
-    __slots__ = ("request_id", "shot", "no_cache")
+    __slots__ = ("request_id", "shot", "no_cache", "priority")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SHOT_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     shot: PrevisShot
     no_cache: bool
-    def __init__(self, request_id: _Optional[str] = ..., shot: _Optional[_Union[PrevisShot, _Mapping]] = ..., no_cache: _Optional[bool] = ...) -> None: ...
+    priority: int
+    def __init__(self, request_id: _Optional[str] = ..., shot: _Optional[_Union[PrevisShot, _Mapping]] = ..., no_cache: _Optional[bool] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class RenderGuidesResponse(_message.Message):
     __slots__ = ("result",)
@@ -92,7 +94,7 @@ class RenderGuidesResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[_jobs_pb2.JobResult, _Mapping]] = ...) -> None: ...
 
 class RenderAnchorsRequest(_message.Message):
-    __slots__ = ("request_id", "shot", "style", "anchors", "anchors_backend", "seed", "no_cache")
+    __slots__ = ("request_id", "shot", "style", "anchors", "anchors_backend", "seed", "no_cache", "priority")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SHOT_FIELD_NUMBER: _ClassVar[int]
     STYLE_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +102,7 @@ class RenderAnchorsRequest(_message.Message):
     ANCHORS_BACKEND_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     shot: PrevisShot
     style: PrevisStyle
@@ -107,7 +110,8 @@ class RenderAnchorsRequest(_message.Message):
     anchors_backend: str
     seed: int
     no_cache: bool
-    def __init__(self, request_id: _Optional[str] = ..., shot: _Optional[_Union[PrevisShot, _Mapping]] = ..., style: _Optional[_Union[PrevisStyle, _Mapping]] = ..., anchors: _Optional[_Iterable[_Union[AnchorEdit, _Mapping]]] = ..., anchors_backend: _Optional[str] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ...) -> None: ...
+    priority: int
+    def __init__(self, request_id: _Optional[str] = ..., shot: _Optional[_Union[PrevisShot, _Mapping]] = ..., style: _Optional[_Union[PrevisStyle, _Mapping]] = ..., anchors: _Optional[_Iterable[_Union[AnchorEdit, _Mapping]]] = ..., anchors_backend: _Optional[str] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class RenderAnchorsResponse(_message.Message):
     __slots__ = ("result",)
@@ -116,7 +120,7 @@ class RenderAnchorsResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[_jobs_pb2.JobResult, _Mapping]] = ...) -> None: ...
 
 class RenderPrevisRequest(_message.Message):
-    __slots__ = ("request_id", "shot", "style", "anchors", "anchors_backend", "seed", "inbetween_backend", "no_cache")
+    __slots__ = ("request_id", "shot", "style", "anchors", "anchors_backend", "seed", "inbetween_backend", "no_cache", "priority")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SHOT_FIELD_NUMBER: _ClassVar[int]
     STYLE_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +129,7 @@ class RenderPrevisRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     INBETWEEN_BACKEND_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     shot: PrevisShot
     style: PrevisStyle
@@ -133,7 +138,8 @@ class RenderPrevisRequest(_message.Message):
     seed: int
     inbetween_backend: str
     no_cache: bool
-    def __init__(self, request_id: _Optional[str] = ..., shot: _Optional[_Union[PrevisShot, _Mapping]] = ..., style: _Optional[_Union[PrevisStyle, _Mapping]] = ..., anchors: _Optional[_Iterable[_Union[AnchorEdit, _Mapping]]] = ..., anchors_backend: _Optional[str] = ..., seed: _Optional[int] = ..., inbetween_backend: _Optional[str] = ..., no_cache: _Optional[bool] = ...) -> None: ...
+    priority: int
+    def __init__(self, request_id: _Optional[str] = ..., shot: _Optional[_Union[PrevisShot, _Mapping]] = ..., style: _Optional[_Union[PrevisStyle, _Mapping]] = ..., anchors: _Optional[_Iterable[_Union[AnchorEdit, _Mapping]]] = ..., anchors_backend: _Optional[str] = ..., seed: _Optional[int] = ..., inbetween_backend: _Optional[str] = ..., no_cache: _Optional[bool] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class RenderPrevisResponse(_message.Message):
     __slots__ = ("result",)

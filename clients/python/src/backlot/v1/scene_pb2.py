@@ -27,7 +27,7 @@ from backlot.v1 import jobs_pb2 as backlot_dot_v1_dot_jobs__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62\x61\x63klot/v1/scene.proto\x12\nbacklot.v1\x1a\x17\x62\x61\x63klot/v1/common.proto\x1a\x15\x62\x61\x63klot/v1/jobs.proto\x1a#google/longrunning/operations.proto\"\x96\x01\n\x17ReconstructSceneRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x10.backlot.v1.Clip\x12\'\n\x05scene\x18\x03 \x01(\x0b\x32\x18.backlot.v1.SceneOptions\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x10\n\x08no_cache\x18\x05 \x01(\x08\"<\n\x13ReconstructResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\xdf\x01\n\x12ImportSceneRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12#\n\x04path\x18\x02 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12+\n\x0c\x63\x61meras_file\x18\x03 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x1e\n\x04\x63lip\x18\x04 \x01(\x0b\x32\x10.backlot.v1.Clip\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12\x0c\n\x04rate\x18\x07 \x01(\x01\x12\x10\n\x08no_cache\x18\x08 \x01(\x08\"\x1f\n\x0fGetSceneRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x83\x01\n\x05Scene\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0fresult_asset_id\x18\x02 \x01(\t\x12\x19\n\x11registered_frames\x18\x03 \x03(\x05\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\x12\x13\n\x0bscale_known\x18\x06 \x01(\x08\"\xbf\x01\n\x17PreviewPlacementRequest\x12(\n\tscene_dir\x18\x01 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x1e\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x10.backlot.v1.Clip\x12*\n\x06object\x18\x03 \x01(\x0b\x32\x1a.backlot.v1.InsertedObject\x12\x12\n\x05\x66rame\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x42\x08\n\x06_frame\"W\n\x18PreviewPlacementResponse\x12$\n\x07preview\x18\x01 \x01(\x0b\x32\x13.backlot.v1.Preview\x12\x15\n\rbase_in_world\x18\x02 \x03(\x01\x32\x9d\x03\n\x0cSceneService\x12}\n\x10ReconstructScene\x12#.backlot.v1.ReconstructSceneRequest\x1a\x1d.google.longrunning.Operation\"%\xca\x41\"\n\x13ReconstructResponse\x12\x0bJobMetadata\x12s\n\x0bImportScene\x12\x1e.backlot.v1.ImportSceneRequest\x1a\x1d.google.longrunning.Operation\"%\xca\x41\"\n\x13ReconstructResponse\x12\x0bJobMetadata\x12:\n\x08GetScene\x12\x1b.backlot.v1.GetSceneRequest\x1a\x11.backlot.v1.Scene\x12]\n\x10PreviewPlacement\x12#.backlot.v1.PreviewPlacementRequest\x1a$.backlot.v1.PreviewPlacementResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62\x61\x63klot/v1/scene.proto\x12\nbacklot.v1\x1a\x17\x62\x61\x63klot/v1/common.proto\x1a\x15\x62\x61\x63klot/v1/jobs.proto\x1a#google/longrunning/operations.proto\"\xba\x01\n\x17ReconstructSceneRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x10.backlot.v1.Clip\x12\'\n\x05scene\x18\x03 \x01(\x0b\x32\x18.backlot.v1.SceneOptions\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x10\n\x08no_cache\x18\x05 \x01(\x08\x12\x15\n\x08priority\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_priority\"<\n\x13ReconstructResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\x83\x02\n\x12ImportSceneRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12#\n\x04path\x18\x02 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12+\n\x0c\x63\x61meras_file\x18\x03 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x1e\n\x04\x63lip\x18\x04 \x01(\x0b\x32\x10.backlot.v1.Clip\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x11\n\theight_px\x18\x06 \x01(\x05\x12\x0c\n\x04rate\x18\x07 \x01(\x01\x12\x10\n\x08no_cache\x18\x08 \x01(\x08\x12\x15\n\x08priority\x18\t \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_priority\"\x1f\n\x0fGetSceneRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x83\x01\n\x05Scene\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0fresult_asset_id\x18\x02 \x01(\t\x12\x19\n\x11registered_frames\x18\x03 \x03(\x05\x12\x10\n\x08width_px\x18\x04 \x01(\x05\x12\x11\n\theight_px\x18\x05 \x01(\x05\x12\x13\n\x0bscale_known\x18\x06 \x01(\x08\"\xbf\x01\n\x17PreviewPlacementRequest\x12(\n\tscene_dir\x18\x01 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x1e\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x10.backlot.v1.Clip\x12*\n\x06object\x18\x03 \x01(\x0b\x32\x1a.backlot.v1.InsertedObject\x12\x12\n\x05\x66rame\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x42\x08\n\x06_frame\"W\n\x18PreviewPlacementResponse\x12$\n\x07preview\x18\x01 \x01(\x0b\x32\x13.backlot.v1.Preview\x12\x15\n\rbase_in_world\x18\x02 \x03(\x01\x32\x9d\x03\n\x0cSceneService\x12}\n\x10ReconstructScene\x12#.backlot.v1.ReconstructSceneRequest\x1a\x1d.google.longrunning.Operation\"%\xca\x41\"\n\x13ReconstructResponse\x12\x0bJobMetadata\x12s\n\x0bImportScene\x12\x1e.backlot.v1.ImportSceneRequest\x1a\x1d.google.longrunning.Operation\"%\xca\x41\"\n\x13ReconstructResponse\x12\x0bJobMetadata\x12:\n\x08GetScene\x12\x1b.backlot.v1.GetSceneRequest\x1a\x11.backlot.v1.Scene\x12]\n\x10PreviewPlacement\x12#.backlot.v1.PreviewPlacementRequest\x1a$.backlot.v1.PreviewPlacementResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,19 +39,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCENESERVICE'].methods_by_name['ImportScene']._loaded_options = None
   _globals['_SCENESERVICE'].methods_by_name['ImportScene']._serialized_options = b'\312A\"\n\023ReconstructResponse\022\013JobMetadata'
   _globals['_RECONSTRUCTSCENEREQUEST']._serialized_start=124
-  _globals['_RECONSTRUCTSCENEREQUEST']._serialized_end=274
-  _globals['_RECONSTRUCTRESPONSE']._serialized_start=276
-  _globals['_RECONSTRUCTRESPONSE']._serialized_end=336
-  _globals['_IMPORTSCENEREQUEST']._serialized_start=339
-  _globals['_IMPORTSCENEREQUEST']._serialized_end=562
-  _globals['_GETSCENEREQUEST']._serialized_start=564
-  _globals['_GETSCENEREQUEST']._serialized_end=595
-  _globals['_SCENE']._serialized_start=598
-  _globals['_SCENE']._serialized_end=729
-  _globals['_PREVIEWPLACEMENTREQUEST']._serialized_start=732
-  _globals['_PREVIEWPLACEMENTREQUEST']._serialized_end=923
-  _globals['_PREVIEWPLACEMENTRESPONSE']._serialized_start=925
-  _globals['_PREVIEWPLACEMENTRESPONSE']._serialized_end=1012
-  _globals['_SCENESERVICE']._serialized_start=1015
-  _globals['_SCENESERVICE']._serialized_end=1428
+  _globals['_RECONSTRUCTSCENEREQUEST']._serialized_end=310
+  _globals['_RECONSTRUCTRESPONSE']._serialized_start=312
+  _globals['_RECONSTRUCTRESPONSE']._serialized_end=372
+  _globals['_IMPORTSCENEREQUEST']._serialized_start=375
+  _globals['_IMPORTSCENEREQUEST']._serialized_end=634
+  _globals['_GETSCENEREQUEST']._serialized_start=636
+  _globals['_GETSCENEREQUEST']._serialized_end=667
+  _globals['_SCENE']._serialized_start=670
+  _globals['_SCENE']._serialized_end=801
+  _globals['_PREVIEWPLACEMENTREQUEST']._serialized_start=804
+  _globals['_PREVIEWPLACEMENTREQUEST']._serialized_end=995
+  _globals['_PREVIEWPLACEMENTRESPONSE']._serialized_start=997
+  _globals['_PREVIEWPLACEMENTRESPONSE']._serialized_end=1084
+  _globals['_SCENESERVICE']._serialized_start=1087
+  _globals['_SCENESERVICE']._serialized_end=1500
 # @@protoc_insertion_point(module_scope)

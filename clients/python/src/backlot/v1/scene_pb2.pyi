@@ -10,18 +10,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ReconstructSceneRequest(_message.Message):
-    __slots__ = ("request_id", "clip", "scene", "seed", "no_cache")
+    __slots__ = ("request_id", "clip", "scene", "seed", "no_cache", "priority")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CLIP_FIELD_NUMBER: _ClassVar[int]
     SCENE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     clip: _common_pb2.Clip
     scene: _common_pb2.SceneOptions
     seed: int
     no_cache: bool
-    def __init__(self, request_id: _Optional[str] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., scene: _Optional[_Union[_common_pb2.SceneOptions, _Mapping]] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ...) -> None: ...
+    priority: int
+    def __init__(self, request_id: _Optional[str] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., scene: _Optional[_Union[_common_pb2.SceneOptions, _Mapping]] = ..., seed: _Optional[int] = ..., no_cache: _Optional[bool] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class ReconstructResponse(_message.Message):
     __slots__ = ("result",)
@@ -30,7 +32,7 @@ class ReconstructResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[_jobs_pb2.JobResult, _Mapping]] = ...) -> None: ...
 
 class ImportSceneRequest(_message.Message):
-    __slots__ = ("request_id", "path", "cameras_file", "clip", "width_px", "height_px", "rate", "no_cache")
+    __slots__ = ("request_id", "path", "cameras_file", "clip", "width_px", "height_px", "rate", "no_cache", "priority")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     CAMERAS_FILE_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +41,7 @@ class ImportSceneRequest(_message.Message):
     HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
     RATE_FIELD_NUMBER: _ClassVar[int]
     NO_CACHE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     path: _common_pb2.MediaPath
     cameras_file: _common_pb2.MediaPath
@@ -47,7 +50,8 @@ class ImportSceneRequest(_message.Message):
     height_px: int
     rate: float
     no_cache: bool
-    def __init__(self, request_id: _Optional[str] = ..., path: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., cameras_file: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., rate: _Optional[float] = ..., no_cache: _Optional[bool] = ...) -> None: ...
+    priority: int
+    def __init__(self, request_id: _Optional[str] = ..., path: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., cameras_file: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., clip: _Optional[_Union[_common_pb2.Clip, _Mapping]] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., rate: _Optional[float] = ..., no_cache: _Optional[bool] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class GetSceneRequest(_message.Message):
     __slots__ = ("name",)
