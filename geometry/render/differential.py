@@ -53,25 +53,6 @@ def plane_instance(
     return Instance((quad,), rigid.rigid(turn, foot), object_id)
 
 
-def render_layers(
-    renderer: Renderer,
-    *,
-    objects: tuple[Instance, ...],
-    receivers: tuple[Instance, ...],
-    environment: Environment,
-    view: View,
-    spp: int,
-    seed: int,
-    next_view: View | None = None,
-    max_depth: int = 4,
-) -> RenderLayers:
-    """Render ``objects`` and their effect on ``receivers``: ``trace_layers``, and what is left to do to them."""
-    return trace_layers(
-        renderer, objects=objects, receivers=receivers, environment=environment, view=view, spp=spp, seed=seed,
-        next_view=next_view, max_depth=max_depth,
-    ).layers()
-
-
 def trace_layers(
     renderer: Renderer,
     *,
@@ -84,7 +65,8 @@ def trace_layers(
     next_view: View | None = None,
     max_depth: int = 4,
 ) -> TracedLayers:
-    """Everything that needs the renderer; only the crops that can change are traced.
+    """``objects`` and their effect on ``receivers``, as far as the renderer is needed; only crops that can change are
+    traced, and ``layers`` of the result does the rest.
 
     ``spp`` samples on the objects, a quarter on the receivers, spread over the shutter samples. Keep the same Mesh
     and Environment objects from frame to frame: what is loaded for them is used again. Raises ``ValueError`` for no

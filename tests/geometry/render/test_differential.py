@@ -10,7 +10,7 @@ from geometry.camera import Camera
 from geometry.mesh import Material
 from geometry.render.base import Instance, RenderScene, View
 from geometry.render.denoise import ReceiverLight, denoise_ratio
-from geometry.render.differential import plane_instance, render_layers, soften_towards_one
+from geometry.render.differential import plane_instance, soften_towards_one, trace_layers
 from geometry.scene import GBuffer, Plane
 from tests.geometry.render.shapes_for_render import at, box, constant_light, instance, lamp
 
@@ -24,9 +24,9 @@ SUN = lamp(8, 44)
 
 
 def layers(renderer, *, objects=(ON_GROUND,), receivers=(SUPPORT,), light=SUN, view=VIEW, spp=32, **more):
-    return render_layers(
+    return trace_layers(
         renderer, objects=objects, receivers=receivers, environment=light, view=view, spp=spp, seed=1, **more
-    )
+    ).layers()
 
 
 def pixel(point, view=VIEW) -> tuple[int, int]:
