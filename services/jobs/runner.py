@@ -347,8 +347,8 @@ class Runner:
             for key in {file.key for file in files}:
                 self._keep(job, key)
             self._journal.deliver(job, files)
-        else:
-            raise ValueError(f"message: expected progress, warning or files, got {message['kind']}")
+        elif message["kind"] != "chunks":  # an invitation to helpers, where there are any
+            raise ValueError(f"message: expected progress, warning, files or chunks, got {message['kind']}")
 
     def _keep(self, job: Job, key: str) -> None:
         if self._keep_results:

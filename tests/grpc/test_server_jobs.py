@@ -56,6 +56,12 @@ async def test_a_job_runs_and_tells_about_it(stubs: Stubs, notes: Path) -> None:
     assert scene.width_px == 960  # from the settings
 
 
+async def test_chunks_are_made_where_nobody_helps(stubs: Stubs, notes: Path) -> None:
+    events = await stubs.events(await stubs.submit(notes, chunks=3))
+    assert events[-1].state == SUCCEEDED
+    assert sum(file.relative_path.startswith("chunks/") for event in events for file in event.files) == 3
+
+
 async def test_finished_stages_are_shared_between_jobs_unless_asked_anew(stubs: Stubs, notes: Path) -> None:
     for _ in range(2):
         await stubs.ended(await stubs.submit(notes))
