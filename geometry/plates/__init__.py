@@ -3,4 +3,4 @@
 from numba import config
 
 # Loops on several threads run on OpenMP: other libraries bring a TBB of their own into the process, often one too old.
-config.THREADING_LAYER_PRIORITY = ["omp", "workqueue", "tbb"]
+config.THREADING_LAYER_PRIORITY = ["omp", "workqueue", "tbb"]  # type: ignore[attr-defined]
