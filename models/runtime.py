@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,11 @@ class RuntimeSettings:
     attention: Literal["sdpa", "eager", "xformers"] = "sdpa"  # xformers: of diffusers pipelines on CUDA
     offload: Literal["none", "model", "sequential"] = "none"  # diffusers: keep one model, or one layer, on the GPU
     vae_tiling: bool = False  # diffusers: less memory, a little slower
+
+    def frugal(self, *, trains: bool) -> RuntimeSettings:
+        """The same results from less memory, more slowly; what ``trains`` must lie on the device whole."""
+        can_offload = self.device.startswith("cuda") and not trains
+        return replace(self, vae_tiling=True, offload="sequential" if can_offload else self.offload)
 
 
 @dataclass(frozen=True)

@@ -172,9 +172,7 @@ def frugal(settings: Settings) -> Settings:
     }
     if backends <= {"embedded", "none"}:
         return settings
-    runtime = replace(settings.models.runtime, vae_tiling=True)
-    if runtime.device.startswith("cuda") and not settings.previs.style_steps:  # what is trained must lie there whole
-        runtime = replace(runtime, offload="sequential")
+    runtime = settings.models.runtime.frugal(trains=settings.previs.style_steps > 0)
     return replace(settings, models=replace(settings.models, runtime=runtime))
 
 
