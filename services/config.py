@@ -94,7 +94,7 @@ class ReconstructSettings:
 class RenderSettings:
     backend: str = "mitsuba"
     variant: str = "auto"
-    spp: int = 64
+    spp: int = 32
     draft_spp: int = 16
 
 

@@ -73,6 +73,7 @@ class Radiance:
     object_rgb: Array  # (H, W, 3) radiance of samples that hit an instance in ``objects`` (premultiplied)
     object_alpha: Array  # (H, W) share of such samples
     rest_rgb: Array  # (H, W, 3) radiance of all other samples (premultiplied by their share)
+    object_albedo: Array  # (H, W, 3) base colour where samples hit those instances (premultiplied)
 
 
 class Renderer(Protocol):

@@ -17,7 +17,7 @@ from geometry import rigid
 from geometry.camera import Camera
 from geometry.mesh import Material, Mesh
 from geometry.render.base import Environment, Instance, Radiance, Renderer, RenderScene, View
-from geometry.render.denoise import ReceiverLight, denoise_ratio
+from geometry.render.denoise import ObjectLight, ReceiverLight, denoise_object, denoise_ratio
 from geometry.scene import GBuffer, Plane, RenderLayers
 
 Array = np.ndarray
@@ -28,7 +28,7 @@ ROLL_OFF = 0.04  # ... and one this far away is kept as it is
 PROBE_LONG_SIDE_PX = 160  # raster of the search for pixels that change
 PROBE_SPP = 16
 PROBE_CHANGE = 0.012  # below the dead zone: a probe's pixel is a mean over many
-RECEIVER_SHARE = 4  # receivers take spp / 4: their ratio is smooth and is denoised
+RECEIVER_SHARE = 2  # receivers take spp / 2: their ratio is smooth
 MIN_RECEIVER_SPP = 4
 RECEIVER_SAMPLES = 700_000  # a frame
 FINE_PIXELS = 160_000  # a larger effect is traced coarser, but for what lies close round the objects
@@ -68,7 +68,7 @@ def trace_layers(
     """``objects`` and their effect on ``receivers``, as far as the renderer is needed; only crops that can change are
     traced, and ``layers`` of the result does the rest.
 
-    ``spp`` samples on the objects, a quarter on the receivers, spread over the shutter samples. Keep the same Mesh
+    ``spp`` samples on the objects, half as many on the receivers, spread over the shutter samples. Keep the same Mesh
     and Environment objects from frame to frame: what is loaded for them is used again. Raises ``ValueError`` for no
     objects, ids used twice and too few samples for the shutter.
     """
@@ -76,11 +76,13 @@ def trace_layers(
     with_objects = RenderScene(objects + receivers, environment)
     ids = [instance.object_id for instance in objects]
     box = _projected_box(objects, view)
-    beauty = _empty(view)
+    halves: tuple[Radiance, ...] = ()
     if box is not None:
-        beauty = renderer.trace(
-            with_objects, view, objects=ids, spp=spp, seed=seed, max_depth=max_depth, crop=box, with_rest=False
-        )
+        half = max(spp // 2, len(view.camera_from_world))
+        halves = renderer.trace_parts(
+            with_objects, view, objects=ids, spp=half, seed=2 * seed, parts=2, max_depth=max_depth, crop=box,
+            with_rest=False,
+        )  # fmt: skip
     effect = None
     if receivers:
         receiver_spp = max(spp // RECEIVER_SHARE, MIN_RECEIVER_SPP)
@@ -89,7 +91,7 @@ def trace_layers(
         if crop is not None:
             effect = task.effect(view, crop, box)
     surface = renderer.gbuffer(with_objects, view)
-    return TracedLayers(objects, view, next_view, beauty, effect, surface)
+    return TracedLayers(objects, view, next_view, halves, effect, surface)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class TracedLayers:
     objects: tuple[Instance, ...]
     view: View
     next_view: View | None
-    beauty: Radiance
+    halves: tuple[Radiance, ...]  # two halves of the samples; none where no object is in the picture
     effect: _Effect | None
     surface: GBuffer
 
@@ -108,15 +110,28 @@ class TracedLayers:
         if self.effect is not None:
             x0, y0, x1, y1 = self.effect.crop
             ratio[y0:y1, x0:x1] = self.effect.ratio()
-        geometry = _Geometry.of(self.surface, [i.object_id for i in self.objects], self.beauty.object_alpha)
+        light = self._light()
+        alpha = light.share.mean(0)
+        surface = _objects_only(self.surface, [i.object_id for i in self.objects], alpha)
         return RenderLayers(
-            beauty=self.beauty.object_rgb,
-            alpha=np.minimum(self.beauty.object_alpha, 1.0),
+            beauty=denoise_object(light, surface),
+            alpha=np.minimum(alpha, 1.0),
             ratio=ratio,
-            depth=geometry.depth,
-            normal=geometry.normal,
-            motion=geometry.motion(self.objects, self.view, self.next_view),
-            object_id=geometry.object_id,
+            depth=surface.depth,
+            normal=surface.normal,
+            motion=_motion(surface, self.objects, self.view, self.next_view),
+            object_id=surface.object_id,
+        )
+
+    def _light(self) -> ObjectLight:
+        h, w = self.view.camera.hw
+        if not self.halves:
+            dark = np.zeros((2, h, w, 3), np.float32)
+            return ObjectLight(dark, dark[..., 0], dark[0])
+        return ObjectLight(
+            np.stack([half.object_rgb for half in self.halves]),
+            np.stack([half.object_alpha for half in self.halves]),
+            np.mean([half.object_albedo for half in self.halves], 0),
         )
 
 
@@ -126,11 +141,6 @@ def _check(objects: tuple[Instance, ...], receivers: tuple[Instance, ...]) -> No
     ids = [instance.object_id for instance in objects + receivers]
     if len(set(ids)) != len(ids):
         raise ValueError(f"object_id: expected a different one for every object and receiver, got {ids}")
-
-
-def _empty(view: View) -> Radiance:
-    h, w = view.camera.hw
-    return Radiance(np.zeros((h, w, 3), np.float32), np.zeros((h, w), np.float32), np.zeros((h, w, 3), np.float32))
 
 
 def soften_towards_one(ratio: Array) -> Array:
@@ -331,45 +341,36 @@ def _clipped(crop: Crop | None, wh: tuple[int, int]) -> Crop | None:
     return _intersection(crop, (0, 0, *wh))
 
 
-@dataclass(frozen=True)
-class _Geometry:
+def _objects_only(seen: GBuffer, ids: list[int], alpha: Array) -> GBuffer:
     """The objects' part of a G-buffer, spread to every pixel that they cover at all."""
+    mine = np.isin(seen.object_id, ids)
+    planes = {name: getattr(seen, name) for name in GBuffer.__dataclass_fields__}
+    planes = {name: np.where(mine[..., None] if a.ndim == 3 else mine, a, 0).astype(a.dtype)
+              for name, a in planes.items()}
+    # A silhouette's pixel may be covered while its centre is not: it takes its nearest neighbour's geometry.
+    lacking = (alpha > 0) & ~mine
+    if mine.any() and lacking.any():
+        nearest = ndimage.distance_transform_edt(~mine, return_distances=False, return_indices=True)
+        rows, columns = nearest[:, lacking]
+        for plane in planes.values():
+            plane[lacking] = plane[rows, columns]
+    return GBuffer(**planes)
 
-    depth: Array
-    normal: Array
-    position: Array
-    object_id: Array
 
-    @classmethod
-    def of(cls, seen: GBuffer, ids: list[int], alpha: Array) -> _Geometry:
-        mine = np.isin(seen.object_id, ids)
-        depth = np.where(mine, seen.depth, 0).astype(np.float32)
-        normal = np.where(mine[..., None], seen.normal, 0).astype(np.float32)
-        position = np.where(mine[..., None], seen.position, 0).astype(np.float32)
-        object_id = np.where(mine, seen.object_id, 0).astype(np.int32)
-        # A silhouette's pixel may be covered while its centre is not: it takes its nearest neighbour's geometry.
-        lacking = (alpha > 0) & ~mine
-        if mine.any() and lacking.any():
-            nearest = ndimage.distance_transform_edt(~mine, return_distances=False, return_indices=True)
-            rows, columns = nearest[:, lacking]
-            for values in (depth, normal, position, object_id):
-                values[lacking] = values[rows, columns]
-        return cls(depth, normal, position, object_id)
-
-    def motion(self, objects: tuple[Instance, ...], view: View, next_view: View | None) -> Array:
-        """(H, W, 2) px from here to the next frame; 0 where no object is or without a next frame."""
-        motion = np.zeros((*self.depth.shape, 2), np.float32)
-        if next_view is None:
-            return motion
-        for instance in objects:
-            here = self.object_id == instance.object_id
-            if not here.any():
-                continue
-            points = self.position[here].astype(np.float64)
-            now = view.camera.px_from_cam(rigid.transform(view.camera_from_world[0], points))
-            if instance.world_from_object_next is not None:
-                step = instance.world_from_object_next @ np.linalg.inv(instance.world_from_object)
-                points = rigid.transform(step, points)
-            then = next_view.camera.px_from_cam(rigid.transform(next_view.camera_from_world[0], points))
-            motion[here] = np.nan_to_num(then - now)
+def _motion(seen: GBuffer, objects: tuple[Instance, ...], view: View, next_view: View | None) -> Array:
+    """(H, W, 2) px from here to the next frame; 0 where no object is or without a next frame."""
+    motion = np.zeros((*seen.depth.shape, 2), np.float32)
+    if next_view is None:
         return motion
+    for instance in objects:
+        here = seen.object_id == instance.object_id
+        if not here.any():
+            continue
+        points = seen.position[here].astype(np.float64)
+        now = view.camera.px_from_cam(rigid.transform(view.camera_from_world[0], points))
+        if instance.world_from_object_next is not None:
+            step = instance.world_from_object_next @ np.linalg.inv(instance.world_from_object)
+            points = rigid.transform(step, points)
+        then = next_view.camera.px_from_cam(rigid.transform(next_view.camera_from_world[0], points))
+        motion[here] = np.nan_to_num(then - now)
+    return motion

@@ -131,7 +131,7 @@ def _trace(
     from geometry.render.pixel_sampler import make_pixel_sampler
 
     pixels = _pixel_ids(crop, view.camera.wh[0])
-    sums = np.zeros((parts, len(pixels), 7), np.float32)
+    sums = np.zeros((parts, len(pixels), 10), np.float32)
     integrator = mi.load_dict({"type": "path", "max_depth": max_depth, "rr_depth": max_depth + 1})
     sampler = make_pixel_sampler()
     wanted = _opaque(mi.UInt32, [*np.isin(compiled.object_ids, list(objects)), False])
@@ -146,13 +146,16 @@ def _trace(
         index = lane % per_part
         # Each part has the numbers of a picture of its own whose seed is one higher.
         sampler.start(pixel, index, _opaque(mi.UInt32, seed) + lane % per_pixel // per_part)
-        ray, shape = _first_solid(compiled, _rays(view, shutter.poses(index), pixel, sampler.next_2d()))
+        ray, hit, shape = _first_solid(compiled, _rays(view, shutter.poses(index), pixel, sampler.next_2d()))
         is_object = dr.gather(mi.UInt32, wanted, shape) == 1
+        surface = hit.compute_surface_interaction(ray, active=is_object)
+        albedo = surface.bsdf().eval_diffuse_reflectance(surface, is_object)
         shaded = mi.Bool(True) if with_rest else is_object
         radiance, _, _ = integrator.sample(compiled.scene, sampler, ray, active=shaded)
         # One sample that is not a number would poison its neighbours in every later filter.
         radiance = dr.select(shaded & dr.all(dr.isfinite(radiance)), radiance, 0)
         split = [dr.select(is_object, c, 0) for c in radiance] + [dr.select(is_object, mi.Float(1), 0)]
+        split += [dr.select(is_object, c, 0) for c in albedo]
         split += [dr.select(is_object, 0, c) for c in radiance] if with_rest else []
         dr.eval(split)
         for channel, values in enumerate(split):
@@ -162,9 +165,9 @@ def _trace(
 
 def _radiance(means: Array, crop: Crop, hw: tuple[int, int]) -> Radiance:
     x0, y0, x1, y1 = crop
-    full = np.zeros((*hw, 7), np.float32)
-    full[y0:y1, x0:x1] = means.reshape(y1 - y0, x1 - x0, 7)
-    return Radiance(full[..., :3].copy(), full[..., 3].copy(), full[..., 4:].copy())
+    full = np.zeros((*hw, 10), np.float32)
+    full[y0:y1, x0:x1] = means.reshape(y1 - y0, x1 - x0, 10)
+    return Radiance(full[..., :3].copy(), full[..., 3].copy(), full[..., 7:].copy(), full[..., 4:7].copy())
 
 
 class _Shutter:
@@ -219,8 +222,8 @@ def _shape_index(compiled: Any, pointers: Any) -> Any:
     return dr.gather(mi.UInt32, _opaque(mi.UInt32, table), index)
 
 
-def _first_solid(compiled: Any, ray: Any) -> tuple[Any, Any]:
-    """The ray moved past the holes of cut-out textures, and the shape index that it then hits."""
+def _first_solid(compiled: Any, ray: Any) -> tuple[Any, Any, Any]:
+    """The ray moved past the holes of cut-out textures, what it then hits, and the index of that shape."""
     hit = compiled.scene.ray_intersect_preliminary(ray)
     for _ in range(HOLES_PASSED if compiled.has_holes else 0):
         surface = hit.compute_surface_interaction(ray)
@@ -229,7 +232,7 @@ def _first_solid(compiled: Any, ray: Any) -> tuple[Any, Any]:
         ray.o = dr.select(hole, beyond.o, ray.o)
         dr.eval(ray)
         hit = compiled.scene.ray_intersect_preliminary(ray)
-    return ray, _shape_index(compiled, hit.shape)
+    return ray, hit, _shape_index(compiled, hit.shape)
 
 
 def _gbuffer(compiled: Any, view: View) -> GBuffer:
@@ -238,8 +241,8 @@ def _gbuffer(compiled: Any, view: View) -> GBuffer:
     pixel = _opaque(mi.UInt32, _pixel_ids((0, 0, w, h), w))
     first = _Shutter(View(view.camera, (pose,)), 1).poses(pixel * 0)
     ray = _rays(view, first, pixel, mi.Point2f(_opaque(mi.Float, 0.5), _opaque(mi.Float, 0.5)))
-    ray, shape = _first_solid(compiled, ray)
-    si = compiled.scene.ray_intersect_preliminary(ray).compute_surface_interaction(ray)
+    ray, hit, shape = _first_solid(compiled, ray)
+    si = hit.compute_surface_interaction(ray)
     valid = si.is_valid()
     normal = dr.select(dr.dot(si.n, ray.d) > 0, -si.sh_frame.n, si.sh_frame.n)
     ids = dr.gather(mi.UInt32, _opaque(mi.UInt32, [*compiled.object_ids, 0]), shape)

@@ -37,14 +37,14 @@ def trace(
     side = int(np.ceil(np.sqrt(spp / len(shutter))))
     x0, y0, x1, y1 = crop
     rows_at_once = max(SAMPLES_AT_ONCE // (side * side * (x1 - x0)), 1)
-    full = np.zeros((*view.camera.hw, 7), np.float32)
+    full = np.zeros((*view.camera.hw, 10), np.float32)
     for k, pose in enumerate(shutter):
         for top in range(y0, y1, rows_at_once):
             band = (x0, top, x1, min(top + rows_at_once, y1))
             means = _band(compiled, view.camera, pose, objects, side, _seed(seed, k, top), max_depth, band)
             full[top : band[3], x0:x1] += means / len(shutter)
-    rest = full[..., 4:].copy() if with_rest else np.zeros_like(full[..., 4:])
-    return Radiance(full[..., :3].copy(), full[..., 3].copy(), rest)
+    rest = full[..., 7:].copy() if with_rest else np.zeros_like(full[..., 7:])
+    return Radiance(full[..., :3].copy(), full[..., 3].copy(), rest, full[..., 4:7].copy())
 
 
 def _seed(*parts: int) -> int:
@@ -55,7 +55,7 @@ def _seed(*parts: int) -> int:
 def _band(
     compiled: Any, camera: Camera, pose: Array, objects: Sequence[int], side: int, seed: int, max_depth: int, band: Crop
 ) -> Array:
-    """(h, w, 7) means: object rgb, object share, rest rgb."""
+    """(h, w, 10) means: object rgb, object share, object albedo, rest rgb."""
     x0, y0, x1, y1 = band
     # Mitsuba's pixels are square: rows are spaced for ``fx`` and sorted into true rows afterwards.
     squash = camera.fx / camera.fy
@@ -63,17 +63,17 @@ def _band(
     film_hw = (int(np.ceil(camera.wh[1] * squash * side)), camera.wh[0] * side)
     sensor = _sensor(camera, pose, side, squash, film_hw, (x0 * side, first, (x1 - x0) * side, last - first))
     integrator = mi.load_dict(
-        {"type": "aov", "aovs": "shape:shape_index,uv:uv", "path": {"type": "path", "max_depth": max_depth,
-                                                                     "rr_depth": 64}}
+        {"type": "aov", "aovs": "albedo:albedo,shape:shape_index,uv:uv",
+         "path": {"type": "path", "max_depth": max_depth, "rr_depth": 64}}
     )  # fmt: skip
     render: Any = mi.render  # its stubs know the array variants only
     pixels = np.array(render(compiled.scene, sensor=sensor, integrator=integrator, spp=1, seed=seed))
     radiance = np.where(np.isfinite(pixels[..., :3]), pixels[..., :3], 0)
     mine = _is_object(compiled, pixels[..., -3], pixels[..., -2:], objects)[..., None]
-    split = np.concatenate([radiance * mine, mine, radiance * ~mine], -1).astype(np.float32)
-    split = split.reshape(len(split), x1 - x0, side, 7).sum(2)
+    split = np.concatenate([radiance * mine, mine, pixels[..., -6:-3] * mine, radiance * ~mine], -1).astype(np.float32)
+    split = split.reshape(len(split), x1 - x0, side, 10).sum(2)
     row = np.floor((np.arange(first, last) + 0.5) / (squash * side)).astype(int)
-    out = np.zeros((y1 - y0, x1 - x0, 7), np.float32)
+    out = np.zeros((y1 - y0, x1 - x0, 10), np.float32)
     inside = (row >= y0) & (row < y1)
     np.add.at(out, row[inside] - y0, split[inside])
     counts = np.bincount(row[inside] - y0, minlength=y1 - y0) * side
