@@ -176,6 +176,11 @@ def _upright(shot: ShotToSolve, path: CameraPath, ground: Ground) -> tuple[Groun
 
 
 def _advice(missing: tuple[int, ...], shot: ShotToSolve) -> str:
+    unused = "" if shot.horizon is None else "the given horizon is not used: a camera that travels shows its own; "
+    return (unused + _about_missing(missing, shot)).rstrip("; ")
+
+
+def _about_missing(missing: tuple[int, ...], shot: ShotToSolve) -> str:
     if not missing:
         return ""
     start, end = (missing[0], missing[-1])

@@ -76,6 +76,7 @@ class Axes:
     focal_px: float
     focal_sigma: float  # relative, over everything that explains the lines; 0 when it was given
     up_sigma: float  # rad, the same
+    side_px: int
 
     @property
     def up(self) -> Array:
@@ -84,7 +85,9 @@ class Axes:
     @property
     def up_known(self) -> bool:
         enough = self.counts[0] >= MIN_SEGMENTS or min(self.counts[1:]) >= MIN_SEGMENTS
-        return enough and self.share >= MIN_SHARE and self.up_sigma < KNOWN_UP_SIGMA
+        # A horizon is wanted in px: a long lens shows a small angle large.
+        magnified = self.up_sigma * max(1.0, self.focal_px / self.side_px)
+        return enough and self.share >= MIN_SHARE and magnified < KNOWN_UP_SIGMA
 
     @property
     def focal_likely(self) -> bool:
@@ -131,7 +134,7 @@ def find_axes(lines: Segments, *, focal_px: float | None, seed: int = 0) -> Axes
         best, focal_sigma = _posterior_median(lines, held, best)
     up_sigma = _up_sigma(held, best)
     counts, share = _followers(lines, best)
-    return Axes(best.axes, counts, share, best.focal_px, focal_sigma, up_sigma)
+    return Axes(best.axes, counts, share, best.focal_px, focal_sigma, up_sigma, lines.side_px)
 
 
 def direction_near(lines: Segments, focal_px: float, prior: Array, within: float, *, seed: int = 0) -> Array | None:
