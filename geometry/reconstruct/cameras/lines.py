@@ -37,6 +37,7 @@ class Segments:
     rotation: Array
     sigma: Array
     side_px: int  # long side of the picture
+    seen: float = 1.0  # in so many pictures each line is, about
 
     def __post_init__(self) -> None:
         expect_shape("ends", self.ends, (None, 2, 2))
@@ -56,7 +57,16 @@ def segments_of(pictures: Sequence[Array], cameras: Sequence[Camera], rotation: 
         ends.append(camera.normalized_from_px(found) * cameras[0].fx)
         sigmas.append(sigma)
         turns.append(np.tile(turn.T, (len(found), 1, 1)))
-    return Segments(np.concatenate(ends), np.concatenate(turns), np.concatenate(sigmas), max(cameras[0].wh))
+    return Segments(np.concatenate(ends), np.concatenate(turns), np.concatenate(sigmas), max(cameras[0].wh),
+                    _times_seen(cameras[0], rotation))
+
+
+def _times_seen(camera: Camera, rotation: Array) -> float:
+    """How many of the pictures show the same, on average: all that are taken within one field of view."""
+    view = rotation[:, 2]
+    turn = np.arccos(np.clip(view @ view.T, -1, 1))
+    field = 2 * np.arctan(0.5 * max(camera.wh) / camera.fx)
+    return float(np.maximum(1 - turn / field, 0).sum(1).mean())
 
 
 def find_segments(grey: Array) -> tuple[Array, Array]:

@@ -22,12 +22,13 @@ Array = np.ndarray
 
 STRAY, FOLLOWS = 0.4, 0.2  # how many lines follow nothing, and each axis, before any is looked at
 NEAR_PX = 3.0  # next to a vanishing point a line has no direction towards it
-PAIRS, BEST, CROSSED = 400, 8, 100
+PAIRS, BEST, CROSSED, MOST_COMPARED = 400, 8, 100, 200
 FOCAL_RATIOS = np.geomspace(0.45, 5.0, 21)  # f / max(W, H)
 USUAL_FOCAL, FOCAL_SPREAD = 1.1, 0.5  # of f / max(W, H), of its logarithm: what lenses are like
 PITCH_SPREAD = np.deg2rad(25.0)
 ROLL_SPREAD = np.deg2rad(3.0)  # cameras are held level, mostly
-UNUSUAL = 0.02  # of cameras that are held any way at all
+UNUSUAL = 0.002  # of cameras that are held any way at all
+LEAST_WOBBLE = np.deg2rad(0.3)  # of a camera on a stand
 ALIKE = 2.0  # lines of one thing err together: so many say as much as one
 FULL_LENGTH = .2  # of the long side, from which on a line has all its say
 CUT = 3.0  # sigmas beyond which a line does not follow an axis
@@ -121,10 +122,10 @@ def find_axes(lines: Segments, *, focal_px: float | None, seed: int = 0) -> Axes
     focals = FOCAL_RATIOS * lines.side_px if focal_px is None else np.array([focal_px])
     held = [_fitted(lines, axes, float(focal), rounds=5, focal_free=False)
             for focal in focals
-            for axes in _sampled_axes(lines, float(focal), np.random.default_rng([seed, 31]), 2 if free else 5)]
+            for axes in _sampled_axes(lines, float(focal), np.random.default_rng([seed, 31]), 3 if free else 6)]
     if not held:
         return None
-    starts = sorted(held, key=lambda f: -f.value)[:4]
+    starts = sorted(held, key=lambda f: -f.value)[:6]
     best = max((_fitted(lines, f.axes, f.focal_px, rounds=15, focal_free=free) for f in starts), key=lambda f: f.value)
     focal_sigma = 0.0
     if free:
@@ -179,17 +180,25 @@ def _likelihood(off: Array, lines: Segments) -> Array:
 
 
 def _say(lines: Segments) -> Array:
-    """(N,) how much each line counts: a pattern has many short ones, which tell one thing."""
-    return np.minimum(lines.length / (FULL_LENGTH * lines.side_px), 1.0) / ALIKE
+    """(N,) how much each line counts: a pattern has many short ones, which tell one thing, and so do many pictures."""
+    return np.minimum(lines.length / (FULL_LENGTH * lines.side_px), 1.0) / (ALIKE * lines.seen)
 
 
 def _up_prior(lines: Segments, directions: Array) -> Array:
-    """(D,) log prior that (D, 3) directions are up or down: cameras pitch, but hardly roll."""
+    """(D,) log prior that (D, 3) directions are up or down.
+
+    Cameras pitch, but hardly roll, and one that turns on a stand turns about up: its x axes stay across up. How well
+    they do among themselves says how far that can be believed along either direction.
+    """
     right, up = lines.rotation[:, :, 0], -lines.rotation[:, :, 1].mean(0)
-    roll2 = ((directions @ right.T) ** 2).mean(1)
-    pitch = np.arccos(np.clip(np.abs(directions @ up) / np.linalg.norm(up), 0, 1))
-    usual = np.exp(-0.5 * roll2 / ROLL_SPREAD**2 - 0.5 * (pitch / PITCH_SPREAD) ** 2)
-    return np.log(usual + UNUSUAL * np.exp(-0.5 * (pitch / PITCH_SPREAD) ** 2))
+    spread, basis = np.linalg.eigh(right.T @ right / len(right) - 1e-6 * np.outer(up, up))
+    level, spread = basis[:, 0], np.maximum(spread, 1e-9)
+    wobble2 = ((right @ level) ** 2).mean() + LEAST_WOBBLE**2
+    variance = np.minimum(ROLL_SPREAD**2 + wobble2 / spread[1:], PITCH_SPREAD**2)
+    along = directions @ np.column_stack([level, basis[:, 1:]])
+    off = np.arctan2(along[:, 1:], np.abs(along[:, :1]))
+    usual = np.exp(-0.5 * (off**2 / variance).sum(1))
+    return np.log(usual + UNUSUAL * np.exp(-0.5 * (off**2).sum(1) / PITCH_SPREAD**2))
 
 
 def _focal_prior(lines: Segments, focal_px: float) -> float:
@@ -213,7 +222,7 @@ def _sampled_axes(lines: Segments, focal_px: float, rng: np.random.Generator, co
     level = -lines.rotation[:, :, 1].mean(0)
     directions = np.concatenate([directions, level[None] / np.linalg.norm(level)])
     votes = _single(rows.off(directions), lines.sigma) @ _say(lines)
-    found: list[tuple[float, Array]] = []
+    values, every = [], []
     longest = np.argsort(-lines.length, kind="stable")[:CROSSED]
     for first in _distinct(directions, votes):
         # Every line has one direction across the first axis: all candidates for the second.
@@ -226,10 +235,21 @@ def _sampled_axes(lines: Segments, focal_px: float, rng: np.random.Generator, co
         triples = np.stack([np.broadcast_to(first, second.shape), second, third])
         prior = np.stack([_up_prior(lines, axis) for axis in triples])
         own = np.broadcast_to(rows.off(first[None]), (len(second), len(lines.ends)))
-        value = _likelihood(np.stack([own, rows.off(second), rows.off(third)]), lines) + prior.max(0)
-        k = int(value.argmax())
-        found.append((float(value[k]), _up_first(lines, triples[:, k])))
-    return [axes for _, axes in sorted(found, key=lambda item: -item[0])[:count]]
+        values.append(_likelihood(np.stack([own, rows.off(second), rows.off(third)]), lines) + prior.max(0))
+        every.append(np.swapaxes(triples, 0, 1))
+    return _unlike(lines, np.concatenate(values), np.concatenate(every), count) if values else []
+
+
+def _unlike(lines: Segments, values: Array, triples: Array, count: int) -> list[Array]:
+    """The best few of (D, 3, 3) triples, up first, that differ by some degrees."""
+    chosen: list[Array] = []
+    for k in np.argsort(-values, kind="stable")[:MOST_COMPARED]:
+        axes = _up_first(lines, triples[k])
+        if all((np.abs(axes @ other.T).max(1) < np.cos(np.deg2rad(3))).any() for other in chosen):
+            chosen.append(axes)
+        if len(chosen) == count:
+            break
+    return chosen
 
 
 def _distinct(directions: Array, votes: Array) -> Array:
