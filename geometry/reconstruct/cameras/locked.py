@@ -30,10 +30,11 @@ def solve_locked(shot: ShotToSolve) -> CameraSolve:
     axes = find_axes(lines, focal_px=shot.focal_px, seed=shot.seed)
     focal = shot.focal_px or (axes.focal_px if axes and axes.focal_likely else FOCAL_GUESS * max(shot.wh))
     focal_known = shot.focal_px is not None or (axes is not None and axes.focal_known)
-    if axes is not None and axes.focal_px != focal:
-        axes = find_axes(lines, focal_px=focal, seed=shot.seed)  # up, as the focal length that is used sees it
     lens = Camera(focal, focal, w / 2, h / 2, shot.wh)
     up, horizon_known = known_up(axes, lens, np.eye(3), LEVEL_UP)
+    if axes is not None and axes.focal_px != focal:  # up, as the focal length that is used sees it: known it is not
+        up, _ = known_up(find_axes(lines, focal_px=focal, seed=shot.seed), lens, np.eye(3), LEVEL_UP)
+        horizon_known = False
     method = "level camera" if up is LEVEL_UP else "vanishing points"
     if shot.horizon is not None:
         up, horizon_known, method = up_from_horizon(lens, shot.horizon), True, "given horizon"
