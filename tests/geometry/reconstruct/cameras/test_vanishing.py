@@ -5,11 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from geometry import rigid
 from geometry.camera import Camera
 from geometry.reconstruct.cameras.lines import Segments, find_segments, segments_of
-from geometry.reconstruct.cameras.vanishing import direction_near, find_axes
+from geometry.reconstruct.cameras.vanishing import _up_prior, direction_near, find_axes
 
 CAMERA = Camera(600, 600, 400, 240, (800, 480))
 POSE = rigid.look_at([0.4, 2.2, 3.0], [-0.6, 0.4, -1.0])
@@ -119,3 +120,41 @@ def test_a_bent_line_is_straight_without_the_lens():
     straight = segments_of([picture], [lens.pinhole()], np.eye(3)[None])
     bent = segments_of([picture], [lens], np.eye(3)[None])
     assert np.abs(bent.ends).max() > np.abs(straight.ends).max() + 3
+
+
+def panned(lines: Segments, degrees_each: float, count: int) -> Segments:
+    """The same lines drawn into ``count`` pictures of a camera that turns about world up."""
+    ends, turns = [], []
+    for k in range(count):
+        turn = Rotation.from_rotvec(np.deg2rad(degrees_each) * k * UP).as_matrix()  # camera_from_reference
+        rays = np.concatenate([lines.ends / 600.0, np.ones((*lines.ends.shape[:2], 1))], -1) @ turn.T
+        ends.append(600.0 * rays[..., :2] / rays[..., 2:])
+        turns.append(np.tile(turn.T, (len(rays), 1, 1)))
+    return Segments(np.concatenate(ends), np.concatenate(turns), np.tile(lines.sigma, count), 800, float(count))
+
+
+def test_a_camera_that_turns_on_a_stand_says_which_way_is_up():
+    """One picture may be pitched by 12 degrees more; many around a stand may not."""
+    tilted = rigid.rotation_between([0, 1, 0], [0.0, np.cos(0.21), np.sin(0.21)])
+    lines = box_segments(0.3)
+    pan = panned(lines, 6.0, 6)
+    found = find_axes(pan, focal_px=600.0)
+    assert degrees(found.up, UP) < 0.5
+    prior = _up_prior(pan, np.stack([UP, POSE[:3, :3] @ tilted @ [0.0, 1.0, 0.0]]))
+    alone = _up_prior(lines, np.stack([UP, POSE[:3, :3] @ tilted @ [0.0, 1.0, 0.0]]))
+    assert prior[0] - prior[1] > 3 > alone[0] - alone[1]
+
+
+def test_many_pictures_of_the_same_are_no_more_evidence():
+    once, often = box_segments(0.3), panned(box_segments(0.3), 0.0, 5)
+    first, second = find_axes(once, focal_px=None), find_axes(often, focal_px=None)
+    assert second.focal_sigma == pytest.approx(first.focal_sigma, rel=0.2)
+
+
+def test_how_often_pictures_show_the_same():
+    still = segments_of([np.zeros((48, 80), np.uint8)] * 4, [Camera(80, 80, 40, 24, (80, 48))] * 4,
+                        np.tile(np.eye(3), (4, 1, 1)))
+    assert still.seen == pytest.approx(4)
+    around = Rotation.from_rotvec(np.deg2rad([[0, 0, 0], [0, 90, 0], [0, 180, 0]])).as_matrix()
+    assert segments_of([np.zeros((48, 80), np.uint8)] * 3, [Camera(80, 80, 40, 24, (80, 48))] * 3,
+                       around).seen == pytest.approx(1)
