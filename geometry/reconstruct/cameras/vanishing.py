@@ -279,7 +279,6 @@ def _value(lines: Segments, axes: Array, focal_px: float) -> float:
 def _fitted(lines: Segments, axes: Array, focal_px: float, *, rounds: int, focal_free: bool) -> _Found:
     """Expectation-maximisation with Gauss-Newton steps, each kept only when it gains."""
     value, damping = _value(lines, axes, focal_px), 1e-3
-    matrix = np.eye(4)
     for _ in range(rounds):
         matrix, side = _normal_equations(lines, axes, focal_px)
         free = slice(0, 4 if focal_free else 3)
