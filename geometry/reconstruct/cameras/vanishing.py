@@ -31,7 +31,8 @@ UNUSUAL = 0.002  # of cameras that are held any way at all
 LEAST_WOBBLE = np.deg2rad(0.3)  # of a camera on a stand
 ALIKE = 2.0  # lines of one thing err together: so many say as much as one
 FULL_LENGTH = .2  # of the long side, from which on a line has all its say
-CUT = 3.0  # sigmas beyond which a line does not follow an axis
+CUT, MOST_OFF = 3.0, np.deg2rad(1.0)  # sigmas, and an angle, beyond which a line does not follow an axis
+NEAR_SHARE = 0.5  # of the length of lines near a guess that must follow one direction: chance brings some together
 MIN_SEGMENTS = 6  # of an axis that is believed
 MIN_SHARE = 0.35  # of all lines' length that must belong to the three axes
 KNOWN_FOCAL_SIGMA = 0.08
@@ -159,8 +160,8 @@ def direction_near(lines: Segments, focal_px: float, prior: Array, within: float
         weight = np.maximum(0, 1 - (off / CUT) ** 2) / (distance * sigma)
         direction = np.linalg.svd(rows.across * weight[:, None], full_matrices=False)[2][2]
         direction *= np.sign(direction @ prior)
-    agree = np.abs(rows.off(direction[None])[0]) < CUT * sigma
-    enough = agree.sum() >= 2 * MIN_SEGMENTS and length[agree].sum() > MIN_SHARE * length.sum()
+    agree = np.abs(rows.off(direction[None])[0]) < np.minimum(CUT * sigma, MOST_OFF)
+    enough = agree.sum() >= 2 * MIN_SEGMENTS and length[agree].sum() > NEAR_SHARE * length.sum()
     return direction if enough and direction @ prior > np.cos(within) else None
 
 
@@ -356,8 +357,8 @@ def _up_sigma(held: Sequence[_Found], best: _Found) -> float:
 
 
 def _followers(lines: Segments, found: _Found) -> tuple[tuple[int, int, int], float]:
-    off = np.abs(_Rows.of(lines, found.focal_px).off(found.axes)) / lines.sigma
-    mine = off.min(0) < CUT
+    off = np.abs(_Rows.of(lines, found.focal_px).off(found.axes))
+    mine = off.min(0) < np.minimum(CUT * lines.sigma, MOST_OFF)
     counts = np.bincount(off.argmin(0)[mine], minlength=3)
     share = lines.length[mine].sum() / lines.length.sum()
     return (int(counts[0]), int(counts[1]), int(counts[2])), float(share)
