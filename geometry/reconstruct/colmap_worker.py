@@ -33,9 +33,12 @@ GOOD_REPROJECTION_PX = 0.45  # an attempt this good ends the search for a focal 
 FILTER_PX = 2.0
 MIN_ANGLE = np.deg2rad(0.6)
 POINTS_PER_KEYFRAME = 350
-ADJUSTED_OBSERVATIONS = 20_000
+ADJUSTED_OBSERVATIONS = 20_000, 40_000  # of a long clip, of a short one: the work grows with the frames' square
+FRAMES_TIMES_OBSERVATIONS = 2_000_000
 ADJUSTED_FRAMES = 240  # of a long clip, spread; the others are resected
 WHOLE = 0.9  # of the frames registered: gaps do not matter then
+FIRST_LOSS_PX = 1.0  # scale of the Cauchy loss
+LOSS_PER_ERROR, LOSS_PX = 2.0, (0.1, 0.5)  # 2.4 standard deviations: 95 % efficient on normal noise (Huber 1981)
 LENS_GAIN = 0.97  # of the cost that k1 leaves; k2 and k3 must do better
 
 
@@ -325,11 +328,15 @@ def _complete(request: Request, seen: Observations, keys: pycolmap.Reconstructio
     for _ in range(2):  # the second time with the points that the first round's frames brought
         _resect(request, seen, camera, poses, xyz)
         xyz = _triangulate(seen, camera, poses)
-    for loss_px, most_terms in ((1.0, 1), (0.5, 3)):
+    loss_px = FIRST_LOSS_PX
+    for most_terms in (1, 3):
         # Every point keeps all its observations; which points take part decides how long the adjustment takes.
         chosen = _spread_frames(sorted(poses))
         thin = _thinned(seen.where(np.isin(seen.frame, chosen)), xyz, poses, request)
-        camera, poses = _adjusted(request, thin, camera, {i: poses[i] for i in chosen}, xyz, loss_px, most_terms)
+        camera, poses, error_px = _adjusted(
+            request, thin, camera, {i: poses[i] for i in chosen}, xyz, loss_px, most_terms)
+        # The second time as strict as the tracks are exact: what drags along by half a pixel is no noise then.
+        loss_px = float(np.clip(LOSS_PER_ERROR * error_px, *LOSS_PX))
         xyz = _triangulate(seen, camera, poses)
         _resect(request, seen, camera, poses, xyz)
     if len(poses) < WHOLE * request.frames:  # a solve that failed half-way: islands beyond a gap are not trusted
@@ -350,8 +357,8 @@ def _spread_frames(frames: list[int]) -> list[int]:
 def _adjusted(
     request: Request, seen: Observations, camera: pycolmap.Camera, poses: dict[int, Array], xyz: Array, loss_px: float,
     most_terms: int,
-) -> tuple[pycolmap.Camera, dict[int, Array]]:
-    """Camera and poses after a bundle adjustment of ``seen``."""
+) -> tuple[pycolmap.Camera, dict[int, Array], float]:
+    """Camera and poses after a bundle adjustment of ``seen``, and the median error that it left."""
     indices = sorted(poses)
     stacked = np.stack([poses[i] for i in indices])
     ids, point = np.unique(seen.track, return_inverse=True)
@@ -362,7 +369,8 @@ def _adjusted(
     found = _with_lens(start, views, request.focal_px is None, loss_px, most_terms)
     bundle = found.bundle
     matrices = np.concatenate([bundle.rotation, _translation(bundle)[..., None]], 2)
-    return _camera(request, float(bundle.focal[0]), bundle.distortion), dict(zip(indices, matrices, strict=True))
+    posed = dict(zip(indices, matrices, strict=True))
+    return _camera(request, float(bundle.focal[0]), bundle.distortion), posed, float(np.median(found.error_px))
 
 
 def _with_lens(start: Bundle, views: Views, focal_free: bool, loss_px: float, most_terms: int) -> Adjusted:
@@ -461,10 +469,9 @@ def _angles(xyz: Array, seen: Observations, centres: Array) -> Array:
 def _thinned(seen: Observations, xyz: Array, poses: dict[int, Array], request: Request) -> Observations:
     """At most about ``ADJUSTED_OBSERVATIONS``, by dropping whole tracks: the longest of every picture cell stay."""
     usable = np.isfinite(xyz[seen.track, 0]) & np.isin(seen.frame, list(poses))
-    part = seen.where(usable)
-    if len(part.track) <= ADJUSTED_OBSERVATIONS:
-        return part
-    return _spread_tracks(part, request.wh, max(150, ADJUSTED_OBSERVATIONS // max(len(poses), 1)))
+    part, frames = seen.where(usable), max(len(poses), 1)
+    most = int(np.clip(FRAMES_TIMES_OBSERVATIONS // frames, *ADJUSTED_OBSERVATIONS))
+    return part if len(part.track) <= most else _spread_tracks(part, request.wh, max(150, most // frames))
 
 
 def _model(seen: Observations, camera: pycolmap.Camera, poses: dict[int, Array], xyz: Array

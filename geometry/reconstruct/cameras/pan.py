@@ -14,7 +14,8 @@ import numpy as np
 from geometry.camera import Camera
 from geometry.reconstruct.cameras.adjust import Adjusted, Freedom
 from geometry.reconstruct.cameras.keyframes import choose_keyframes
-from geometry.reconstruct.cameras.locked import GROUND, NO_POINTS, up_from_horizon
+from geometry.reconstruct.cameras.lines import Segments, segments_of
+from geometry.reconstruct.cameras.locked import GROUND, NO_POINTS, known_up, missing_advice, up_from_horizon
 from geometry.reconstruct.cameras.solution import CameraSolve, PointViews, ShotToSolve
 from geometry.reconstruct.cameras.tracks import Tracks
 from geometry.reconstruct.cameras.turns import (
@@ -27,7 +28,7 @@ from geometry.reconstruct.cameras.turns import (
     refined,
     with_frames,
 )
-from geometry.reconstruct.cameras.vanishing import Segments, direction_near, find_axes, segments_of
+from geometry.reconstruct.cameras.vanishing import direction_near, find_axes
 from geometry.reconstruct.errors import SolveFailed
 from geometry.reconstruct.ground import camera_up, standing
 from geometry.rigid import rigid
@@ -55,7 +56,7 @@ def solve_pan(shot: ShotToSolve) -> CameraSolve:
         lines = _lines(shot, turns)
         axes = find_axes(lines, focal_px=None, seed=shot.seed)
         focal_known = axes is not None and axes.focal_known
-        focal = axes.focal_px if axes is not None and axes.focal_known else FOCAL_GUESS * max(shot.wh)
+        focal = axes.focal_px if axes is not None and axes.focal_likely else FOCAL_GUESS * max(shot.wh)
         turns, error_px = _fit(shot, tracks, focal)
     shot.report(90, 100)
     cameras = _cameras(turns, shot.wh)
@@ -66,7 +67,7 @@ def solve_pan(shot: ShotToSolve) -> CameraSolve:
     return CameraSolve(
         path, NO_POINTS, PointViews.none(), GROUND, shot.shot, (), error_px, 0.0,
         "rotations" + (", zoom" if np.ptp(turns.bundle.focal) > 0 else ""), (), focal_known, horizon_known, None,
-        "" if focal_known and horizon_known else "Give the focal length and the horizon, if they are known",
+        missing_advice(focal_known, horizon_known),
     )
 
 
@@ -134,8 +135,9 @@ def _up(shot: ShotToSolve, turns: Turns) -> tuple[Array, bool]:
         return rotation[0].T @ up_from_horizon(cameras[0], shot.horizon), True
     lines = _lines(shot, turns)
     axes = find_axes(lines, focal_px=turns.focal_px, seed=shot.seed)
-    if axes is not None and axes.up_known:
-        return axes.up, True
     level = camera_up(CameraPath(shot.frames, cameras, rigid(rotation, np.zeros((len(rotation), 3)))))
+    up, known = known_up(axes, cameras[0], rotation[0], level)
+    if known:
+        return up, True
     vertical = direction_near(lines, turns.focal_px, level, NEARLY_LEVEL, seed=shot.seed)
-    return (level, False) if vertical is None else (vertical, True)
+    return (up, False) if vertical is None else (vertical, True)

@@ -17,12 +17,13 @@ from geometry import rigid
 from geometry.camera import Camera
 from geometry.reconstruct.cameras.disagree import moving_tracks
 from geometry.reconstruct.cameras.keyframes import choose_keyframes
+from geometry.reconstruct.cameras.lines import segments_of
 from geometry.reconstruct.cameras.loops import with_loops
 from geometry.reconstruct.cameras.shot import SURE_PX
 from geometry.reconstruct.cameras.solution import CameraSolve, Gate, PointViews, ShotToSolve
 from geometry.reconstruct.cameras.tracks import Tracks
 from geometry.reconstruct.cameras.turns import pair_up
-from geometry.reconstruct.cameras.vanishing import direction_near, segments_of
+from geometry.reconstruct.cameras.vanishing import direction_near
 from geometry.reconstruct.errors import SolveFailed
 from geometry.reconstruct.ground import Ground, find_ground, world_y_up
 from geometry.scene import MotionSource, Plane, SparsePoints
@@ -175,6 +176,11 @@ def _upright(shot: ShotToSolve, path: CameraPath, ground: Ground) -> tuple[Groun
 
 
 def _advice(missing: tuple[int, ...], shot: ShotToSolve) -> str:
+    unused = "" if shot.horizon is None else "the given horizon is not used: a camera that travels shows its own; "
+    return (unused + _about_missing(missing, shot)).rstrip("; ")
+
+
+def _about_missing(missing: tuple[int, ...], shot: ShotToSolve) -> str:
     if not missing:
         return ""
     start, end = (missing[0], missing[-1])

@@ -10,8 +10,9 @@ import pytest
 
 from geometry import rigid
 from geometry.camera import Camera
-from geometry.reconstruct.cameras.locked import up_from_horizon
+from geometry.reconstruct.cameras.locked import known_up, up_from_horizon
 from geometry.reconstruct.cameras.solve import solve_cameras
+from geometry.reconstruct.cameras.vanishing import Axes
 from geometry.reconstruct.errors import TooFewFrames
 from geometry.reconstruct.scale import scale_from_camera_height
 
@@ -109,3 +110,15 @@ def test_a_still_can_be_solved_as_locked_only_when_asked():
         solved(Drawn(), frames=[0])
     with pytest.raises(ValueError, match="kind: expected one of locked, pan, parallax"):
         solved(Drawn(), kind="dolly")
+
+
+@pytest.mark.parametrize(("pitch", "sigma", "believed"), [(-12.0, 3.0, True), (12.0, 3.0, False), (-12.0, 8.0, False)])
+def test_unsure_lines_are_believed_where_the_lower_picture_stays_on_the_ground(pitch, sigma, believed):
+    angle = np.deg2rad(pitch)
+    up = np.array([0.0, -np.cos(angle), np.sin(angle)])
+    square = np.stack([up, [1.0, 0, 0], np.cross(up, [1.0, 0, 0])])
+    axes = Axes(square, (3, 9, 3), 0.8, 560.0, 0.3, np.deg2rad(sigma), 640)
+    level = np.array([0.0, -1.0, 0.0])
+    found, known = known_up(axes, CAMERA, np.eye(3), level)
+    assert not known
+    np.testing.assert_allclose(found, up if believed else level)
