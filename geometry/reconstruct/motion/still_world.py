@@ -58,6 +58,7 @@ class EvidenceSettings:
     deepest_shadow: float = 0.25  # the same, where its texture is still there
     shadow_hue: float = 0.045  # shares of red, green and blue may change this much
     shadow_correlation: float = 0.3  # of the textures under it
+    shade_weight: float = 0.5  # of evidence that a shadow lies there, and nothing moves
     flat_levels: float = 3.0  # deviation of code values where there is no texture
 
 
@@ -381,7 +382,7 @@ class Background:
         # A mean would mix the place with who lingered there.
         place = mean / np.maximum(heard, 1e-6)[..., None] if self.plate is None else self.plate.picture
         shade = shadow(picture, place, 1.0, s) & (value > 0)
-        return Evidence(value, np.where(shade, 0.1 * weight, weight))
+        return Evidence(np.where(shade, np.float32(-1), value), np.where(shade, s.shade_weight * weight, weight))
 
     def _homographies(self, frame: int, picture: Array) -> dict[int, Array]:
         """``sample_from_frame``, each by way of the sample that is nearest in time."""
