@@ -18,10 +18,11 @@ from geometry import rigid
 from geometry.reconstruct.depth.pair import Pair
 from geometry.reconstruct.motion.correlate import Reference
 from geometry.reconstruct.motion.rigid_track import StiffMotion
-from geometry.reconstruct.motion.still_world import Evidence, EvidenceSettings, StillWorld, shadow
+from geometry.reconstruct.motion.shadows import Light, ShadowSettings, shadow
+from geometry.reconstruct.motion.still_world import Evidence, StillWorld
 
 Array = np.ndarray
-TEXTURED = EvidenceSettings(flat_levels=0)
+TEXTURED = ShadowSettings(flat_levels=0)
 HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # pixel positions from those as OpenCV counts them
 
 
@@ -207,9 +208,10 @@ def _shaded(
 ) -> Array:
     """(h, w) bool: the still world with a shadow on it, here or there. A shadow moves as what throws it does."""
     out, likely = np.zeros(picture.shape[:2], np.float32), world.inverse_depth(frame)[1]
+    here = Light.of(picture)
     for n, view in views.items():
         lit = _still_view(world, frame, n, view, box, likely, cv2.BORDER_REPLICATE)
-        shade = shadow(picture, lit, 0.0, TEXTURED).astype(np.float32)
+        shade = shadow(here, Light.of(lit), 0.0, TEXTURED).astype(np.float32)
         out = np.maximum(out, cv2.blur(shade, (s.shade_px, s.shade_px)))
     return out > s.shade_share
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -31,6 +31,7 @@ import numpy as np
 from geometry.camera import Camera, LensWarp
 from geometry.masks import one_thread
 from geometry.reconstruct.depth.pair import Pair
+from geometry.reconstruct.motion.shadows import Light, ShadowSettings, shadow
 from geometry.scene import DepthSource, FrameSource
 from geometry.trajectory import CameraPath
 
@@ -54,12 +55,8 @@ class EvidenceSettings:
     still_share: float = 0.4  # of the votes, from which on a pixel stands still
     moving_share: float = 0.1
     rival_share: float = 0.15  # more votes for something else, and a pixel moves for certain
-    shadow: tuple[float, float] = (0.45, 0.88)  # of the light that a shadow leaves
-    deepest_shadow: float = 0.25  # the same, where its texture is still there
-    shadow_hue: float = 0.045  # shares of red, green and blue may change this much
-    shadow_correlation: float = 0.3  # of the textures under it
+    shadow: ShadowSettings = field(default_factory=ShadowSettings)
     shade_weight: float = 0.5  # of evidence that a shadow lies there, and nothing moves
-    flat_levels: float = 3.0  # deviation of code values where there is no texture
 
 
 @dataclass(frozen=True)
@@ -138,20 +135,22 @@ class StillWorld:
             return _mapped(self.homography(other, frame), w, h)
         return self.seen_at(frame, other, self.inverse_depth(frame)[1])
 
-    def residual(self, frame: int, other: int, match: Array) -> Array:
-        """(h, w) px that ``match`` (h, w, 2), where each pixel was found in ``other``, misses the still world by."""
+    def residual(self, frame: int, other: int, match: Array, still: Array) -> Array:
+        """(h, w) px that ``match`` (h, w, 2), where each pixel was found in ``other``, misses the still world by;
+        ``still`` is ``still_map`` of the two."""
         if self.kind == "locked":
-            return np.linalg.norm(match - self.still_map(frame, other), axis=-1)
+            return _length(match - still)
         if self.kind == "pan":
             h, w = match.shape[:2]
             here = np.stack(np.meshgrid(np.arange(4, w, 8), np.arange(4, h, 8)), -1).reshape(-1, 2)
             better = refined(self.homography(other, frame), here, match[4::8, 4::8].reshape(-1, 2))
-            return np.linalg.norm(match - _mapped(better, w, h), axis=-1)
+            return _length(match - _mapped(better, w, h))
         low, _, high = self.inverse_depth(frame)
         far = self.seen_at(frame, other, low)
-        along, off = self.seen_at(frame, other, high) - far, match - far
-        share = np.clip((off * along).sum(-1) / ((along**2).sum(-1) + np.float32(1e-6)), 0, 1)
-        return np.linalg.norm(off - share[..., None] * along, axis=-1)
+        along, off = cv2.split(self.seen_at(frame, other, high) - far), cv2.split(match - far)
+        length2 = along[0] * along[0] + along[1] * along[1] + np.float32(1e-6)
+        share = np.clip((off[0] * along[0] + off[1] * along[1]) / length2, 0, 1)
+        return cv2.magnitude(off[0] - share * along[0], off[1] - share * along[1])
 
     def seen_at(self, frame: int, other: int, q: Array) -> Array:
         """``still_map`` for an inverse depth (h, w)."""
@@ -233,36 +232,38 @@ def _mapped(homography: Array, w: int, h: int) -> Array:
 
 def flow_votes(world: StillWorld, frames: Sequence[int], s: EvidenceSettings) -> Iterator[tuple[int, Evidence]]:
     """Evidence by flow of each frame, in order; the pictures and sums of a window of frames are in memory."""
-    pictures: dict[int, Array] = {}
+    views: dict[int, View] = {}
     nothing = Evidence(*(np.zeros(world.warp(frames[0]).pinhole.hw, np.float32),) * 2)
     sums: dict[tuple[int, bool], Evidence] = {}  # of a frame, from earlier and from later frames
     for i, frame in enumerate(frames):
         partners = {frames[i + step]: step for step in s.steps if i + step < len(frames)}
         for n in (frame, *partners):
-            if n not in pictures:
-                pictures[n] = _smooth(world, n, s)
-        asked = [(a, b, step) for other, step in partners.items() for a, b in ((frame, other), (other, frame))]
+            if n not in views:
+                views[n] = View.of(world, n, s)
+        found = _votes(world, frame, list(partners), views, s)
         # A long step tells slow motion best; where it loses its way it has no vote.
-        for (a, b, step), vote in zip(asked, _votes(world, asked, pictures, s), strict=True):
-            sums[a, a < b] = sums.get((a, a < b), nothing).plus(vote, step)
-        del pictures[frame]
+        for (other, step), (ours, theirs) in zip(partners.items(), found, strict=True):
+            sums[frame, True] = sums.get((frame, True), nothing).plus(ours, step)
+            sums[other, False] = sums.get((other, False), nothing).plus(theirs, step)
+        del views[frame]
         yield frame, both_sides(*(sums.pop((frame, later), nothing) for later in (False, True)))
 
 
 def _votes(
-    world: StillWorld, asked: Sequence[tuple[int, int, int]], pictures: dict[int, Array], s: EvidenceSettings
-) -> list[Evidence]:
+    world: StillWorld, frame: int, others: Sequence[int], views: dict[int, View], s: EvidenceSettings
+) -> list[tuple[Evidence, Evidence]]:
     """Two at a time, each on one thread of OpenCV's; what they share is there before they begin."""
-    for a, _, _ in asked:
-        world.warp(a)
+    for n in (frame, *others):
+        world.warp(n)
         if world.kind == "parallax":
-            world.inverse_depth(a)
-    def vote(pair: tuple[int, int, int]) -> Evidence:
-        a, b, _ = pair
-        return flow_vote(world, a, b, pictures[a], pictures[b], s)
+            world.inverse_depth(n)
+
+    def both(other: int) -> tuple[Evidence, Evidence]:
+        met = Meeting.of(world, views[frame], views[other])
+        return met.vote_here(s), met.vote_there(s)
 
     with one_thread(), ThreadPoolExecutor(2) as pool:
-        return list(pool.map(vote, asked))
+        return list(pool.map(both, others))
 
 
 def both_sides(before: Evidence, after: Evidence) -> Evidence:
@@ -273,45 +274,99 @@ def both_sides(before: Evidence, after: Evidence) -> Evidence:
     return Evidence(value.astype(np.float32), np.minimum(mixed.weight / 2, 1))
 
 
-def _smooth(world: StillWorld, frame: int, s: EvidenceSettings) -> Array:
-    return cv2.GaussianBlur(world.picture(frame), (0, 0), s.flow_blur_px)
+@dataclass(frozen=True)
+class View:
+    """A frame as flow looks at it: its small picture, a little blurred, and what is known of it alone."""
+
+    frame: int
+    picture: Array
+    grey: Array  # (h, w) uint8
+    light: Light
+    texture: Array  # (h, w) mean absolute deviation of grey from its surroundings
+
+    @classmethod
+    def of(cls, world: StillWorld, frame: int, s: EvidenceSettings) -> View:
+        picture = cv2.GaussianBlur(world.picture(frame), (0, 0), s.flow_blur_px)
+        grey = _grey(picture)
+        here = grey.astype(np.float32)
+        texture = cv2.blur(cv2.absdiff(here, cv2.blur(here, (9, 9))), (9, 9))
+        return cls(frame, picture, grey, Light.of(picture), texture)
 
 
 def _grey(picture: Array) -> Array:
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
-def flow_vote(
-    world: StillWorld, frame: int, other: int, picture: Array, picture_other: Array, s: EvidenceSettings
-) -> Evidence:
-    """What the flow from ``frame`` to ``other`` says; weight in [0, 1].
+def _length(vectors: Array) -> Array:
+    """(h, w) of (h, w, 2) float32."""
+    return cv2.magnitude(*cv2.split(vectors))
 
-    The other picture is first brought here as if all stood still: flow then starts from nothing moves, and repeated
+
+@dataclass(frozen=True)
+class Meeting:
+    """Two views and the flow between them, (h, w, 2) both ways on the raster of the first.
+
+    The other picture is first brought ``here`` as if all stood still: flow then starts from nothing moves, and repeated
     patterns (bricks, carpets) do not lead it astray.
     """
-    still = world.still_map(frame, other)
-    lit = cv2.remap(picture_other, still[..., 0], still[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    grey, brought = _grey(picture), _grey(lit)
-    there, back = both_flows(grey, brought)
-    gap = np.linalg.norm(there + sampled(back, there), axis=-1)
-    match = sampled(still, there)
-    inside = (match >= 0).all(-1) & (match[..., 0] < grey.shape[1]) & (match[..., 1] < grey.shape[0])
+
+    world: StillWorld
+    here: View
+    there: View
+    still: Array
+    lit: Array
+    forth: Array
+    back: Array
+
+    @classmethod
+    def of(cls, world: StillWorld, here: View, there: View) -> Meeting:
+        still = world.still_map(here.frame, there.frame)
+        lit = _remapped(there.picture, still)
+        return cls(world, here, there, still, lit, *both_flows(here.grey, _grey(lit)))
+
+    def vote_here(self, s: EvidenceSettings) -> Evidence:
+        """What it says of ``here``; weight in [0, 1]."""
+        match, gap = sampled(self.still, self.forth), _length(self.forth + sampled(self.back, self.forth))
+        return _vote(self.world, self.here, self.there, self.still, match, gap, self.lit, s)
+
+    def vote_there(self, s: EvidenceSettings) -> Evidence:
+        """What it says of ``there``: the way back is looked up where what stands still there is here."""
+        still = self.world.still_map(self.there.frame, self.here.frame)
+        match = still + _remapped(self.back, still)
+        gap = _remapped(_length(self.back + sampled(self.forth, self.back)), still)
+        return _vote(self.world, self.there, self.here, still, match, gap, _remapped(self.here.picture, still), s)
+
+
+def _remapped(image: Array, at: Array) -> Array:
+    return cv2.remap(image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _vote(
+    world: StillWorld, here: View, there: View, still: Array, match: Array, gap: Array, lit: Array, s: EvidenceSettings
+) -> Evidence:
+    """Of the view ``here``, whose pixels ``still`` takes to ``there`` if nothing moves and ``match`` by flow, which
+    misses by ``gap`` on its way back; ``lit`` is ``there`` as ``still`` brings it here."""
+    h, w = gap.shape
+    x, y = cv2.split(match)
+    inside = (x >= 0) & (y >= 0) & (x < w) & (y < h)
     valid = (gap < s.forward_backward_px) & inside
     if not valid.any():
-        return Evidence(*(np.zeros(grey.shape, np.float32),) * 2)
-    off = world.residual(frame, other, match)
+        return Evidence(*(np.zeros(gap.shape, np.float32),) * 2)
+    off = world.residual(here.frame, there.frame, match, still)
     sigma = max(1.4826 * float(np.median(off[valid])), s.floor_px)
     # Flow that hardly comes back is hardly known.
-    z = off / np.hypot(sigma, 0.7 * gap)
+    z = off / cv2.sqrt(np.float32(sigma**2) + np.float32(0.49) * gap * gap)
     value = np.clip((z - s.moving_sigmas) / (0.5 * s.moving_sigmas), -1, 1)
     # Motion that does not make the pictures agree better is hardly any, and flow after which they differ is wrong.
-    here = grey.astype(np.float32)
-    still_miss, miss = (cv2.blur(np.abs(here - p), (5, 5)) for p in (brought, sampled(brought, there, border=0)))
+    arrived = cv2.remap(there.grey, match, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    still_miss, miss = (
+        cv2.blur(cv2.absdiff(here.grey, grey).astype(np.float32), (5, 5)) for grey in (_grey(lit), arrived)
+    )
     noise = max(float(np.median(miss[valid])), 1.0)
-    allowed = noise + 0.2 * cv2.blur(np.abs(here - cv2.blur(here, (9, 9))), (9, 9))
+    allowed = noise + np.float32(0.2) * here.texture
     better = np.clip((still_miss - miss) / noise - 0.5, 0, 1)
     agree, still_agree = (np.clip(2 - m / allowed, 0, 1) for m in (miss, still_miss))
-    shade = shadow(picture, lit, noise, s)
+    shade = shadow(here.light, Light.of(lit), noise, s.shadow)
     moving = (value > 0) & (better > s.hardly) & valid & ~shade
     still_agree[shade] = 1
     # What is slow stands still in a short step, and what is flat in any: that says less.
@@ -357,7 +412,7 @@ class Background:
         low = cv2.subtract(cv2.erode(picture, kernel), np.full(4, s.tolerance))
         high = cv2.add(cv2.dilate(picture, kernel), np.full(4, s.tolerance))
         agree, heard = np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
-        mean = np.zeros((h, w, 3), np.float32)
+        mean, shown = np.zeros((h, w, 3), np.float32), np.zeros((h, w, 1), np.float32)
         for other, m in self._homographies(frame, picture).items():
             if abs(other - frame) < self.own_frames:
                 continue
@@ -368,7 +423,9 @@ class Background:
             seen = cv2.multiply(seen, _gain(seen, picture, vote))
             agree += vote * (cv2.inRange(seen, low, high) > 0)
             heard += vote
-            mean += vote[..., None] * seen
+            if self.plate is None:
+                cv2.accumulate(seen, mean, mask=(vote > 0.5).astype(np.uint8))
+                shown[..., 0] += vote > 0.5
         share = agree / np.maximum(heard, 1e-6)
         middle, half = (s.still_share + s.moving_share) / 2, (s.still_share - s.moving_share) / 2
         value = np.clip((middle - share) / half, -1, 1)
@@ -380,8 +437,8 @@ class Background:
         # Within a pixel of what moves, only the tolerance makes it still.
         weight[(cv2.dilate((value > 0).astype(np.uint8), kernel) > 0) & (value <= 0)] *= s.hardly
         # A mean would mix the place with who lingered there.
-        place = mean / np.maximum(heard, 1e-6)[..., None] if self.plate is None else self.plate.picture
-        shade = shadow(picture, place, 1.0, s) & (value > 0)
+        place = Light.of(mean / np.maximum(shown, 1)) if self.plate is None else self.plate.light
+        shade = shadow(Light.of(picture), place, 1.0, s.shadow) & (value > 0)
         return Evidence(np.where(shade, np.float32(-1), value), np.where(shade, s.shade_weight * weight, weight))
 
     def _homographies(self, frame: int, picture: Array) -> dict[int, Array]:
@@ -418,6 +475,7 @@ class _Plate:
 
     picture: Array
     share: Array
+    light: Light
 
     @classmethod
     def of(cls, pictures: dict[int, Array], still: dict[int, Array], s: EvidenceSettings) -> _Plate:
@@ -430,7 +488,7 @@ class _Plate:
                 agree += still[number] * (cv2.inRange(other, low, high) > 0)
             better = agree > best
             best[better], picture[better] = agree[better], candidate[better]
-        return cls(picture, best / total)
+        return cls(picture, best / total, Light.of(picture))
 
     def differs(self, picture: Array, low: Array, high: Array) -> Array:
         """(h, w) bool: whether the plate is outside what ``picture`` allows, in the light of ``picture``."""
@@ -441,10 +499,10 @@ class _Plate:
 def _stillness(world: StillWorld, frames: Sequence[int], i: int, s: EvidenceSettings) -> Array:
     """(h, w) 1 where a sample stands still as far as flow can tell, else 0.05: a vote when there is no other."""
     near = [i + side * step for step in (s.steps[0], s.steps[-1]) for side in (-1, 1)]
-    picture = _smooth(world, frames[i], s)
-    moving = np.zeros(picture.shape[:2], np.uint8)
+    view = View.of(world, frames[i], s)
+    moving = np.zeros(view.grey.shape, np.uint8)
     for j in (j for j in near if 0 <= j < len(frames)):
-        vote = flow_vote(world, frames[i], frames[j], picture, _smooth(world, frames[j], s), s)
+        vote = Meeting.of(world, view, View.of(world, frames[j], s)).vote_here(s)
         moving |= ((vote.value > 0) & (vote.weight > 0)).astype(np.uint8)
     solid = cv2.morphologyEx(moving, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     return np.where(cv2.dilate(solid, np.ones((9, 9), np.uint8)) > 0, np.float32(0.05), np.float32(1))
@@ -459,24 +517,3 @@ def _gain(seen: Array, picture: Array, vote: Array) -> Array:
     ratio = (picture[step][known].astype(np.float32) + 1) / (seen[step][known].astype(np.float32) + 1)
     return np.append(np.clip(np.median(ratio, axis=0), 0.5, 2), 1)
 
-
-def shadow(picture: Array, background: Array, noise: float, s: EvidenceSettings) -> Array:
-    """(h, w) bool: the background in less light: the same in hue (after Horprasert et al. 1999), its texture still
-    there, or as evenly dark where it has none; or in more light, its texture there. Texture is what is finer than a
-    shadow's edge. ``noise``: mean absolute difference of the two where nothing moves."""
-    here, there = picture.astype(np.float32), background.astype(np.float32)
-    local = [cv2.blur(image, (5, 5)) + 1 for image in (here, there)]
-    total = [image.sum(-1) for image in local]
-    ratio = total[0] / total[1]
-    hue = np.abs(local[0] / total[0][..., None] - local[1] / total[1][..., None]).max(-1)
-    grey = [image.mean(-1) for image in (here, there)]
-    a, b = (image - cv2.blur(image, (5, 5)) for image in grey)
-    var_a, var_b, shared = (cv2.blur(product, (11, 11)) for product in (a * a, b * b, a * b))
-    alike = shared > s.shadow_correlation * np.sqrt(var_a * var_b)
-    variance = [cv2.blur(image**2, (11, 11)) - cv2.blur(image, (11, 11)) ** 2 for image in grey]
-    flat = np.maximum(*variance) < s.flat_levels**2 + 0.8 * noise**2
-    low, high = s.shadow
-    darker, lighter = (ratio > low) & (ratio < high), (ratio > 1 / high) & (ratio < 1 / low)
-    deep = (ratio > s.deepest_shadow) & (ratio <= low)
-    faint = (ratio >= high) & (ratio <= 1 / high)  # on a blank wall more than noise, and still no thing
-    return (hue < s.shadow_hue) & (((darker | faint) & (alike | flat)) | ((lighter | deep) & alike))
