@@ -53,7 +53,8 @@ def shadow(here: Light, there: Light, noise: float, s: ShadowSettings) -> Array:
     off = [cv2.absdiff(a, b) for a, b in zip(here.shares, there.shares, strict=True)]
     hue = cv2.max(cv2.max(off[0], off[1]), off[2])
     shared = _average(here.texture * there.texture)
-    alike = shared > s.correlation * np.sqrt(here.texture_variance * there.texture_variance)
+    both = np.maximum(here.texture_variance, 0) * np.maximum(there.texture_variance, 0)  # running sums round
+    alike = shared > s.correlation * np.sqrt(both)
     flat = cv2.max(here.variance, there.variance) < s.flat_levels**2 + 0.8 * noise**2
     low, high = s.light
     darker, lighter = (ratio > low) & (ratio < high), (ratio > 1 / high) & (ratio < 1 / low)

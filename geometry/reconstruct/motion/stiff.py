@@ -65,7 +65,9 @@ class StiffVotes:
             weight[self.box] *= believed
             return Evidence(value, weight)
         flow = Evidence(value[self.box], weight[self.box] * np.where(self.rim, np.float32(1), believed))
-        both = self.said.plus(flow, s.flow_weight)
+        # What flow plainly sees move does not stand still because a window of plain colour looks alike elsewhere.
+        seen = self.plain * np.minimum(flow.weight, 1) * ((flow.value > 0) & (self.said.value < 0))
+        both = Evidence(self.said.value, self.said.weight * (1 - seen)).plus(flow, s.flow_weight)
         value[self.box], weight[self.box] = both.value, both.weight
         return Evidence(value, weight)
 

@@ -38,6 +38,7 @@ from geometry.trajectory import CameraPath
 Array = np.ndarray
 Kind = Literal["locked", "pan", "parallax"]
 MOST_PICTURES = 64  # small ones, that are kept
+MOST_PAIRS = 16  # of frames: each is asked for several depths
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class StillWorld:
         self._warps: dict[Camera, LensWarp] = {}
         self._depths: dict[int, tuple[Array, Array, Array]] = {}  # of the last frames
         self._pictures: dict[int, Array] = {}  # the same
+        self._pairs: dict[tuple[int, int], Pair] = {}
 
     def warp(self, frame: int) -> LensWarp:
         lens = self.cameras.camera(frame).scaled(self.wh)
@@ -157,8 +159,14 @@ class StillWorld:
         return np.stack(self.pair(frame, other).source_px(q), -1) - np.float32(0.5)
 
     def pair(self, frame: int, other: int) -> Pair:
-        return Pair.between(self.warp(frame).pinhole, self.cameras.pose(frame),
-                            self.warp(other).pinhole, self.cameras.pose(other))
+        found = self._pairs.get((frame, other))
+        if found is None:
+            found = Pair.between(self.warp(frame).pinhole, self.cameras.pose(frame),
+                                 self.warp(other).pinhole, self.cameras.pose(other))
+            for old in list(self._pairs)[: -MOST_PAIRS + 1]:
+                self._pairs.pop(old, None)  # another thread may have been here
+            self._pairs[frame, other] = found
+        return found
 
     def depth_from(self, frame: int, other: int) -> Array:
         """(h, w) likely inverse depth in ``frame`` of what stands still, as ``other`` has it."""
