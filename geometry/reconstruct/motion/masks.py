@@ -1,9 +1,9 @@
 """Masks of what moves by itself, with labels that stay with each object, streamed over clips of any length.
 
-    gather evidence (still_world.py) -> with parallax, let stiff things and the still world compete (stiff_things.py,
-    stiff.py) -> carry it along the flow, backwards with a first look at what there is, then forwards -> segment
-    (segment.py), cut rims off (still_looks.py), hand labels on -> draw contours on the working raster -> forget what
-    hardly lived
+    gather evidence (background.py, flow_votes.py, still_looks.py) -> with parallax, let stiff things and the still world
+    compete (stiff_things.py, stiff.py) -> carry it along the flow, backwards with a first look at what there is, then
+    forwards -> segment (segment.py), cut rims off (still_looks.py), hand labels on -> draw contours on the working
+    raster -> forget what hardly lived
 
 Between the passes evidence lies in files, so that memory does not grow with the clip. A user's click says that what is
 under it moves: its region is found by colour, followed both ways, and joins the evidence.
@@ -20,13 +20,14 @@ import cv2
 import numpy as np
 
 from geometry.masks import agreed_flow, one_thread
+from geometry.reconstruct.motion.background import gather
 from geometry.reconstruct.motion.segment import Looks, ObjectTracker, SegmentSettings, segment
 from geometry.reconstruct.motion.stiff import StiffSettings, StiffVotes, stiff_votes
 from geometry.reconstruct.motion.stiff_things import find_stiff_things
 from geometry.reconstruct.motion.still_looks import Looks as StillLooks
 from geometry.reconstruct.motion.still_looks import LooksSettings, without_rims
 from geometry.reconstruct.motion.still_points import StillPoints
-from geometry.reconstruct.motion.still_world import Evidence, EvidenceSettings, Kind, StillWorld, gather, sampled
+from geometry.reconstruct.motion.still_world import Evidence, EvidenceSettings, Kind, StillWorld, sampled
 from geometry.scene import DepthSource, FrameSource, SparsePoints
 from geometry.trajectory import CameraPath
 

@@ -45,6 +45,7 @@ class StiffSettings:
     rim: float = 0.1  # of the weight, in a window's reach of the contour
     weight: float = 3.0
     flow_weight: float = 0.3  # of evidence by flow alone, beside this
+    seen: float = 0.4  # weight of evidence of plain motion that no still window outvotes
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class StiffVotes:
             return Evidence(value, weight)
         flow = Evidence(value[self.box], weight[self.box] * np.where(self.rim, np.float32(1), believed))
         # What flow plainly sees move does not stand still because a window of plain colour looks alike elsewhere.
-        seen = self.plain * np.minimum(flow.weight, 1) * ((flow.value > 0) & (self.said.value < 0))
+        seen = self.plain * np.minimum(flow.weight / s.seen, 1) * ((flow.value > 0) & (self.said.value < 0))
         both = Evidence(self.said.value, self.said.weight * (1 - seen)).plus(flow, s.flow_weight)
         value[self.box], weight[self.box] = both.value, both.weight
         return Evidence(value, weight)

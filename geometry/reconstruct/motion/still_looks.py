@@ -30,8 +30,8 @@ class LooksSettings:
     tells: float = 0.3  # a thing whose core looks alike to a greater share is not to be judged so
     nowhere: float = 0.2  # share of the frames, below which a pixel looks alike in none, if so many
     fewest: int = 3  # see its place
-    certain: float = 0.9  # weight of evidence that it moves where flow says so,
-    perhaps: float = 0.25  # and where flow does not, if the place's depth is known
+    certain: float = 0.9  # value and weight of evidence that it moves where flow says so,
+    perhaps: float = 0.45  # and where flow does not (too little for a region of its own), if the place's depth is known
     slack: float = 0.15  # so well, relative
     noise: float = 1.0  # code values
     shadow: ShadowSettings = field(default_factory=ShadowSettings)
@@ -67,7 +67,8 @@ class Looks:
         """``known`` evidence by flow, and this; ``depth`` is the still world's least, likely and greatest inverse
         depth (h, w) there."""
         certain = self.unlike & (known.value > 0)
-        flow = Evidence(known.value, np.where(certain, np.maximum(known.weight, np.float32(s.certain)), known.weight))
+        least = np.float32(s.certain) * certain
+        flow = Evidence(np.maximum(known.value, np.where(certain, least, -1)), np.maximum(known.weight, least))
         placed = depth[2] - depth[0] < s.slack * depth[1]
         return flow.plus(Evidence(np.ones_like(known.value), np.float32(s.perhaps) * (self.unlike & placed)))
 
