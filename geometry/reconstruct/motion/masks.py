@@ -1,8 +1,8 @@
 """Masks of what moves by itself, with labels that stay with each object, streamed over clips of any length.
 
-    gather evidence (background.py, flow_votes.py, still_looks.py) -> with parallax, let stiff things and the still world
-    compete (stiff_things.py, stiff.py) -> carry it along the flow, backwards with a first look at what there is, then
-    forwards -> segment (segment.py), cut rims off (still_looks.py), hand labels on -> draw contours on the working
+    gather evidence (background.py, flow_votes.py, still_looks.py) -> with parallax, let stiff things and the still
+    world compete (stiff_things.py, stiff.py) -> carry it along the flow, backwards with a first look at what there is,
+    then forwards -> segment (segment.py), cut rims off (still_looks.py), hand labels on -> draw contours on the working
     raster -> forget what hardly lived
 
 Between the passes evidence lies in files, so that memory does not grow with the clip. A user's click says that what is

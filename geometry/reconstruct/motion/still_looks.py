@@ -33,6 +33,7 @@ class LooksSettings:
     certain: float = 0.9  # value and weight of evidence that it moves where flow says so,
     perhaps: float = 0.45  # and where flow does not (too little for a region of its own), if the place's depth is known
     slack: float = 0.15  # so well, relative
+    shaded: float = 0.4  # share of the frames, from which on it is the same place in a shadow
     noise: float = 1.0  # code values
     shadow: ShadowSettings = field(default_factory=ShadowSettings)
 
@@ -51,17 +52,16 @@ class Looks:
         kernel = np.ones((3, 3), np.uint8)  # half a pixel of misalignment is no motion
         low = cv2.subtract(cv2.erode(picture, kernel), np.full(4, s.tolerance))
         high = cv2.add(cv2.dilate(picture, kernel), np.full(4, s.tolerance))
-        agree, seen = (np.zeros(picture.shape[:2], np.float32) for _ in range(2))
-        shaded = np.zeros(picture.shape[:2], bool)
+        agree, seen, shaded = (np.zeros(picture.shape[:2], np.float32) for _ in range(3))
         for other in _around(world, frame, s):
             x, y = np.moveaxis(world.still_map(frame, other), -1, 0)
             there = cv2.remap(world.picture(other), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
             inside = (x >= 0) & (y >= 0) & (x < world.wh[0] - 1) & (y < world.wh[1] - 1)
             agree += inside * (cv2.inRange(there, low, high) > 0)
             seen += inside
-            shaded |= inside & shadow(light, Light.of(there), s.noise, s.shadow)
+            shaded += inside & shadow(light, Light.of(there), s.noise, s.shadow)
         share = agree / np.maximum(seen, 1)
-        return cls(cv2.blur(share, (3, 3)), (share < s.nowhere) & (seen >= s.fewest) & ~shaded)
+        return cls(cv2.blur(share, (3, 3)), (share < s.nowhere) & (seen >= s.fewest) & (shaded < s.shaded * seen))
 
     def joined(self, known: Evidence, depth: tuple[Array, Array, Array], s: LooksSettings) -> Evidence:
         """``known`` evidence by flow, and this; ``depth`` is the still world's least, likely and greatest inverse
