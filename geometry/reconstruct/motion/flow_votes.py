@@ -123,7 +123,8 @@ class Meeting:
 
 
 def _remapped(image: Array, at: Array) -> Array:
-    return cv2.remap(image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x, y = cv2.split(at)
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _vote(
@@ -143,7 +144,7 @@ def _vote(
     z = off / cv2.sqrt(np.float32(sigma**2) + np.float32(0.49) * gap * gap)
     value = np.clip((z - s.moving_sigmas) / (0.5 * s.moving_sigmas), -1, 1)
     # Motion that does not make the pictures agree better is hardly any, and flow after which they differ is wrong.
-    arrived = cv2.remap(there.grey, match, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    arrived = cv2.remap(there.grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     still_miss, miss = (
         cv2.blur(cv2.absdiff(here.grey, grey).astype(np.float32), (5, 5)) for grey in (_grey(lit), arrived)
     )
