@@ -32,7 +32,7 @@ class LooksSettings:
     fewest: int = 3  # see its place
     certain: float = 0.9  # value and weight of evidence that it moves where flow says so,
     perhaps: float = 0.45  # and where flow does not (too little for a region of its own), if the place's depth is known
-    slack: float = 0.15  # so well, relative
+    slack: float = 0.35  # so well, relative
     shaded: float = 0.4  # share of the frames, from which on it is the same place in a shadow
     noise: float = 1.0  # code values
     shadow: ShadowSettings = field(default_factory=ShadowSettings)
