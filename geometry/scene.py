@@ -109,17 +109,24 @@ class RigidTrack:
 
 @dataclass(frozen=True)
 class Mover:
-    """Something that moves by itself. ``depth`` (N,) is its z-depth in each of ``frames``, nan where nobody knows."""
+    """Something that moves by itself. ``depth`` (N,) is its z-depth in each of ``frames``, nan where nobody knows.
+
+    That is where its mask has its middle (mean of the pixels); ``slope`` (N, 2) is the change of log depth from there,
+    per pixel of the working raster to the right and down: who stands aslant has one end nearer. Absent: one depth.
+    """
 
     label: int  # 1..255, as in the motion masks
     frames: tuple[int, ...]  # ascending; where it is seen
     depth: Array
     depth_sigma: Array  # (N,) relative standard deviation of ``depth``
     track: RigidTrack | None = None  # None: it bends, or its motion could not be measured
+    slope: Array | None = None
 
     def __post_init__(self) -> None:
         expect_shape("depth", self.depth, (len(self.frames),))
         expect_shape("depth_sigma", self.depth_sigma, (len(self.frames),))
+        if self.slope is not None:
+            expect_shape("slope", self.slope, (len(self.frames), 2))
 
 
 @dataclass(frozen=True)

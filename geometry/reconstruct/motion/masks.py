@@ -1,9 +1,9 @@
 """Masks of what moves by itself, with labels that stay with each object, streamed over clips of any length.
 
-    gather evidence (still_world.py) -> with parallax, let stiff things and the still world compete (stiff_things.py,
-    stiff.py) -> carry it along the flow, backwards with a first look at what there is, then forwards -> segment
-    (segment.py), cut rims off (still_looks.py), hand labels on -> draw contours on the working raster -> forget what
-    hardly lived
+    gather evidence (background.py, flow_votes.py, still_looks.py) -> with parallax, let stiff things and the still
+    world compete (stiff_things.py, stiff.py) -> carry it along the flow, backwards with a first look at what there is,
+    then forwards -> segment (segment.py), cut rims off (still_looks.py), hand labels on -> draw contours on the working
+    raster -> forget what hardly lived
 
 Between the passes evidence lies in files, so that memory does not grow with the clip. A user's click says that what is
 under it moves: its region is found by colour, followed both ways, and joins the evidence.
@@ -20,12 +20,14 @@ import cv2
 import numpy as np
 
 from geometry.masks import agreed_flow, one_thread
+from geometry.reconstruct.motion.background import gather
 from geometry.reconstruct.motion.segment import Looks, ObjectTracker, SegmentSettings, segment
 from geometry.reconstruct.motion.stiff import StiffSettings, StiffVotes, stiff_votes
 from geometry.reconstruct.motion.stiff_things import find_stiff_things
+from geometry.reconstruct.motion.still_looks import Looks as StillLooks
 from geometry.reconstruct.motion.still_looks import LooksSettings, without_rims
 from geometry.reconstruct.motion.still_points import StillPoints
-from geometry.reconstruct.motion.still_world import Evidence, EvidenceSettings, Kind, StillWorld, gather, sampled
+from geometry.reconstruct.motion.still_world import Evidence, EvidenceSettings, Kind, StillWorld, sampled
 from geometry.scene import DepthSource, FrameSource, SparsePoints
 from geometry.trajectory import CameraPath
 
@@ -151,11 +153,16 @@ class _Search:
         self.world, self.s, self.seed, self.report = world, s, seed, report
         self.frames = world.cameras.frames
         self.own, self.ahead = _EvidenceFolder(workdir / "own"), _EvidenceFolder(workdir / "ahead")
+        self.alike = workdir / "alike"  # how far each frame looks as if it stood still
         self.first, self.looks = MotionFolder(workdir / "first"), Looks(s.segment.colour_bins)
         self.names = np.zeros(1, np.uint8)
 
     def gather(self) -> None:
         for done, (frame, evidence) in enumerate(gather(self.world, self.frames, self.s.evidence)):
+            if self.world.kind == "parallax":
+                looks = StillLooks.of(self.world, frame, self.s.still_looks)
+                evidence = looks.joined(evidence, self.world.inverse_depth(frame), self.s.still_looks)
+                _write_share(self.alike / f"{frame:06d}.png", looks.alike)
             self.own.write(frame, evidence)
             self.report(done + 1, 2 * len(self.frames))
 
@@ -273,7 +280,7 @@ class _Search:
             everything = self._with(known, self.ahead.read(frame))
             soft = segment(picture, everything, self.s.segment, (self.first_labels(frame), self.looks))
             if self.world.kind == "parallax":
-                soft = without_rims(self.world, frame, soft, self.s.still_looks)
+                soft = without_rims(soft, _read_share(self.alike / f"{frame:06d}.png"), self.s.still_looks)
             labels = tracker.step(picture, soft > 0, flow)
             drawn = self._on_lens(frame, soft, labels)
             _write_wide(folder, frame, drawn)
@@ -368,6 +375,16 @@ def _write_wide(folder: MotionFolder, frame: int, labels: Array) -> None:
 
 def _read_wide(folder: MotionFolder, frame: int) -> Array:
     return _read_png(folder.path / f"{frame:04d}.png", cv2.IMREAD_UNCHANGED)
+
+
+def _write_share(path: Path, share: Array) -> None:
+    """(h, w) in [0, 1] as 8 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.round(share * 255).astype(np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def _read_share(path: Path) -> Array:
+    return _read_png(path, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
 
 
 def _read_png(path: Path, how: int) -> Array:

@@ -3,7 +3,8 @@
 Depth is read where a mover touches what stands still: at the mask's lowest edge, along gravity, on the ground plane, or
 without one on the static depth just below it. Feet may be hidden, or outside the picture, or off the ground: where the
 contact does not fit its neighbours in time, size constancy (``z_t = z_0 h_0 / h_t``, or with the breadth where the
-height is cut) takes its place. All is smoothed in log z by reweighted least squares.
+height is cut) takes its place. All is smoothed in log z by reweighted least squares. A mover is an upright board that
+stands aslant as its feet say (slant.py).
 
 ``MovingDepth`` puts movers into the depth of what stands still.
 """
@@ -22,7 +23,9 @@ from scipy.linalg import solveh_banded
 
 from geometry import rigid
 from geometry.camera import Camera
+from geometry.reconstruct.motion import slant
 from geometry.reconstruct.motion.rigid_track import Contact, find_rigid_track, upright_ratio
+from geometry.reconstruct.motion.slant import Slant
 from geometry.scene import DepthMap, DepthSource, FrameSource, MotionSource, Mover, Plane, RigidTrack, Scene4D
 
 Array = np.ndarray
@@ -50,6 +53,7 @@ class Sighting:
     contact_sigma: float
     height_px: float  # along gravity; nan where the picture cuts it
     breadth_px: float  # median width of its upper half
+    slant: Slant
 
 
 def measure_movers(clip: FrameSource, scene: Scene4D, *, seed: int, report: Report) -> tuple[Mover, ...]:
@@ -65,8 +69,10 @@ def measure_movers(clip: FrameSource, scene: Scene4D, *, seed: int, report: Repo
         report(done + 1, 2 * len(frames))
     movers = []
     for done, (label, sightings) in enumerate(sorted(seen.items())):
-        depth, sigma = depth_over_time(sightings)
-        mover = Mover(label, tuple(s.frame for s in sightings), depth, sigma)
+        slopes = slopes_over_time(sightings)
+        depth, sigma = depth_over_time(_at_their_middle(sightings, slopes))
+        slope = np.stack([s.slant.per_px(*pair) for s, pair in zip(sightings, slopes.tolist(), strict=True)])
+        mover = Mover(label, tuple(s.frame for s in sightings), depth, sigma, slope=slope)
         contacts = {s.frame: s.contact for s in sightings if s.contact is not None}
         movers.append(replace(mover, track=find_rigid_track(clip, scene, mover, contacts, seed=seed)))
         report(len(frames) + (done + 1) * len(frames) // len(seen), 2 * len(frames))
@@ -94,7 +100,27 @@ def _sighting(scene: Scene4D, frame: int, mask: Array) -> Sighting:
     if contact is not None:
         ratio = float(upright_ratio(camera, pose, contact.px, px.mean(0)))
         z, sigma = contact.z * ratio, contact.sigma
-    return Sighting(frame, contact, z, sigma, np.nan if any(near_end) else float(low - high) + 1, float(breadth))
+    return Sighting(frame, contact, z, sigma, np.nan if any(near_end) else float(low - high) + 1, float(breadth),
+                    _slant(scene, frame, px, down, contact))
+
+
+def _slant(scene: Scene4D, frame: int, px: Array, down: Array, contact: Contact | None) -> Slant:
+    """Of a mask's pixels (N, 2): upright as seen from here, and aslant as its feet say."""
+    camera, pose = scene.cameras.camera(frame), scene.cameras.pose(frame)
+    side, middle = np.array([-down[1], down[0]]), px.mean(0)
+    extent = float(np.ptp(px @ side)) + 1, float(np.ptp(px @ down)) + 1
+    if contact is None:
+        return Slant(down, extent, 0.0, np.nan, np.nan, np.nan)
+    top, bottom = (middle + sign * 0.5 * extent[1] * down for sign in (-1, 1))
+    upright = upright_ratio(camera, pose, contact.px, np.stack([top, bottom]))
+
+    def ground_z(foot: Array) -> tuple[float, float] | None:
+        found = _contact(scene, frame, foot, down)
+        return None if found is None else (found.z, found.sigma)
+
+    across, sigma = slant.across(px, down, extent[0], ground_z)
+    off = float((middle - contact.px) @ side) / extent[0]
+    return Slant(down, extent, off, across, sigma, float(np.log(upright[1] / upright[0])))
 
 
 def _down(camera: Camera, pose: Array, at: Array) -> Array:
@@ -147,6 +173,21 @@ def depth_over_time(sightings: Sequence[Sighting]) -> tuple[Array, Array]:
     far = np.abs(time[:, None] - known).min(1) > MOST_GAP if len(known) else np.ones(len(time), bool)
     depth = np.where(far, np.nan, np.exp(smooth))
     return depth, np.where(far, np.nan, np.hypot(GROUND_SIGMA, 1 / np.sqrt(np.maximum(weight, 1e-6))))
+
+
+def slopes_over_time(sightings: Sequence[Sighting]) -> Array:
+    """(N, 2) slopes across and along, smooth in time; 0 where nothing is known."""
+    time, slants = np.array([s.frame for s in sightings]), [s.slant for s in sightings]
+    across, sigma = slant.believed(np.array([s.across for s in slants]), np.array([s.across_sigma for s in slants]))
+    along = np.array([s.along for s in slants])
+    curves = smoothed(time, across, sigma)[0], smoothed(time, along, np.full(len(time), GROUND_SIGMA))[0]
+    return np.clip(np.nan_to_num(np.stack(curves, -1)), -slant.MOST, slant.MOST)
+
+
+def _at_their_middle(sightings: Sequence[Sighting], slopes: Array) -> list[Sighting]:
+    """The nearest foot of what stands aslant is not below its middle."""
+    return [replace(s, contact_z=s.contact_z * float(np.exp(across * s.slant.off)))
+            for s, across in zip(sightings, slopes[:, 0], strict=True)]
 
 
 def _by_size(time: Array, contact: Array, sightings: Sequence[Sighting]) -> Array:
@@ -236,11 +277,20 @@ def _show(mover: Mover, i: int, mask: Array, depth: Array, confidence: Array) ->
     """A billboard at the mover's depth; unknown where nobody knows. Its rim, part mover and part not, is in doubt."""
     z, sigma = mover.depth[i], mover.depth_sigma[i]
     inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    depth[mask] = z if np.isfinite(z) else 0
+    depth[mask] = z * _shape(mover, i, mask) if np.isfinite(z) else 0
     sure = float(np.clip(1 - 10 * sigma, 0.05, 1)) if np.isfinite(z) else 0.0
     confidence[mask] = np.where(inner[mask], sure, 0.5 * sure)
     outer = (cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~mask
     confidence[outer] *= 0.5
+
+
+def _shape(mover: Mover, i: int, mask: Array) -> Array | float:
+    """z-depth of the pixels in ``mask`` over that of its middle."""
+    if mover.slope is None or not mask.any():
+        return 1.0
+    rows, columns = np.nonzero(mask)
+    x, y = mover.slope[i]
+    return np.exp(np.clip(x * (columns - columns.mean()) + y * (rows - rows.mean()), -slant.MOST, slant.MOST))
 
 
 # --- files and units -----------------------------------------------------------------------------------------------
@@ -272,7 +322,7 @@ def _document(mover: Mover) -> dict[str, Any]:
     track = mover.track
     return {
         "label": mover.label, "frames": list(mover.frames), "depth": numbers(mover.depth),
-        "depth_sigma": numbers(mover.depth_sigma),
+        "depth_sigma": numbers(mover.depth_sigma), "slope": None if mover.slope is None else mover.slope.tolist(),
         "track": track and {"rest": track.rest, "frames": list(track.frames),
                             "world_from_rest": track.world_from_rest.tolist(), "points": track.points.tolist()},
     }
@@ -287,4 +337,5 @@ def _mover(document: dict[str, Any]) -> Mover:
             track["rest"], tuple(track["frames"]), np.array(track["world_from_rest"]),
             np.array(track["points"], float).reshape(-1, 3),
         ),
+        None if document.get("slope") is None else np.array(document["slope"], float),
     )

@@ -16,7 +16,7 @@ from itertools import combinations
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter, maximum
+from scipy.ndimage import gaussian_filter
 
 from geometry.masks import one_thread
 from geometry.reconstruct.motion.still_world import Evidence, sampled
@@ -101,8 +101,8 @@ def _regions(soft: Array, evidence: Evidence, s: SegmentSettings) -> Array:
     joined = cv2.morphologyEx((soft > 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     labels[soft <= 0] = 0
-    peak = maximum(evidence.value * np.minimum(evidence.weight, 1), labels, np.arange(count))
-    good = (stats[:, cv2.CC_STAT_AREA] >= s.smallest_share * soft.size) & (peak > s.sure)
+    sure = np.bincount(labels[evidence.value * np.minimum(evidence.weight, 1) > s.sure], minlength=count) > 0
+    good = (stats[:, cv2.CC_STAT_AREA] >= s.smallest_share * soft.size) & sure
     good[0] = False
     return np.where(good[labels], labels, 0)
 

@@ -18,10 +18,11 @@ from geometry import rigid
 from geometry.reconstruct.depth.pair import Pair
 from geometry.reconstruct.motion.correlate import Reference
 from geometry.reconstruct.motion.rigid_track import StiffMotion
-from geometry.reconstruct.motion.still_world import Evidence, EvidenceSettings, StillWorld, shadow
+from geometry.reconstruct.motion.shadows import Light, ShadowSettings, shadow
+from geometry.reconstruct.motion.still_world import Evidence, StillWorld
 
 Array = np.ndarray
-TEXTURED = EvidenceSettings(flat_levels=0)
+TEXTURED = ShadowSettings(flat_levels=0)
 HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # pixel positions from those as OpenCV counts them
 
 
@@ -44,6 +45,7 @@ class StiffSettings:
     rim: float = 0.1  # of the weight, in a window's reach of the contour
     weight: float = 3.0
     flow_weight: float = 0.3  # of evidence by flow alone, beside this
+    seen: float = 0.4  # weight of evidence of plain motion that no still window outvotes
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class StiffVotes:
             weight[self.box] *= believed
             return Evidence(value, weight)
         flow = Evidence(value[self.box], weight[self.box] * np.where(self.rim, np.float32(1), believed))
-        both = self.said.plus(flow, s.flow_weight)
+        # What flow plainly sees move does not stand still because a window of plain colour looks alike elsewhere.
+        seen = self.plain * np.minimum(flow.weight / s.seen, 1) * ((flow.value > 0) & (self.said.value < 0))
+        both = Evidence(self.said.value, self.said.weight * (1 - seen)).plus(flow, s.flow_weight)
         value[self.box], weight[self.box] = both.value, both.weight
         return Evidence(value, weight)
 
@@ -207,9 +211,10 @@ def _shaded(
 ) -> Array:
     """(h, w) bool: the still world with a shadow on it, here or there. A shadow moves as what throws it does."""
     out, likely = np.zeros(picture.shape[:2], np.float32), world.inverse_depth(frame)[1]
+    here = Light.of(picture)
     for n, view in views.items():
         lit = _still_view(world, frame, n, view, box, likely, cv2.BORDER_REPLICATE)
-        shade = shadow(picture, lit, 0.0, TEXTURED).astype(np.float32)
+        shade = shadow(here, Light.of(lit), 0.0, TEXTURED).astype(np.float32)
         out = np.maximum(out, cv2.blur(shade, (s.shade_px, s.shade_px)))
     return out > s.shade_share
 

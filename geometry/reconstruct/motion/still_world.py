@@ -1,42 +1,28 @@
-"""Evidence of what moves by itself, frame by frame, from a picture of the world that stands still.
+"""The world that stands still, seen on a small pinhole raster (at most 480 px), and evidence of what does not.
 
-Two things speak, both on a small pinhole raster (at most 480 px):
-
-*Appearance* (locked, pan). What stands still looks in frame t as it looks in most other frames, once those are turned
-by ``K R K^-1``. A spread sample of frames votes (after ViBe, Barnich and Van Droogenbroeck 2011); parts of a sample
-that were moving themselves have hardly a vote. The gain of each sample follows the light. Before a locked camera who
-lingers is seen often, too: what is seen there more often has the better claim to be the place itself.
-
-*Flow* (all kinds). Dense flow to frames 1, 3 and 6 away against where the still world must go: a point when the camera
-only turned, a segment of the epipolar line when it travelled, as long as depth is uncertain. So the distance is the
-epipolar residual where depth is unknown, and |flow - rigid flow| where it is known. It is normalised by its MAD; flow
-that does not come back within 3 px has no vote.
-
-Neither believes what a shadow does: the same texture in other light stands still.
-
-Evidence is positive where something moves; ``motion.py`` makes masks and objects of it.
+Two things speak: how the world looks (background.py, before cameras that do not travel; still_looks.py, before others)
+and dense flow (flow_votes.py, all kinds). Neither believes what a shadow does: the same texture in other light stands
+still (shadows.py). Evidence is positive where something moves; masks.py makes masks and objects of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Literal
 
 import cv2
 import numpy as np
 
 from geometry.camera import Camera, LensWarp
-from geometry.masks import one_thread
 from geometry.reconstruct.depth.pair import Pair
+from geometry.reconstruct.motion.shadows import ShadowSettings
 from geometry.scene import DepthSource, FrameSource
 from geometry.trajectory import CameraPath
 
 Array = np.ndarray
 Kind = Literal["locked", "pan", "parallax"]
 MOST_PICTURES = 64  # small ones, that are kept
+MOST_PAIRS = 16  # of frames: each is asked for several depths
 
 
 @dataclass(frozen=True)
@@ -54,11 +40,8 @@ class EvidenceSettings:
     still_share: float = 0.4  # of the votes, from which on a pixel stands still
     moving_share: float = 0.1
     rival_share: float = 0.15  # more votes for something else, and a pixel moves for certain
-    shadow: tuple[float, float] = (0.45, 0.88)  # of the light that a shadow leaves
-    deepest_shadow: float = 0.25  # the same, where its texture is still there
-    shadow_hue: float = 0.045  # shares of red, green and blue may change this much
-    shadow_correlation: float = 0.3  # of the textures under it
-    flat_levels: float = 3.0  # deviation of code values where there is no texture
+    shadow: ShadowSettings = field(default_factory=ShadowSettings)
+    shade_weight: float = 0.5  # of evidence that a shadow lies there, and nothing moves
 
 
 @dataclass(frozen=True)
@@ -76,18 +59,6 @@ class Evidence:
         return Evidence(value.astype(np.float32), weight.astype(np.float32))
 
 
-def gather(world: StillWorld, frames: Sequence[int], settings: EvidenceSettings) -> Iterator[tuple[int, Evidence]]:
-    """All there is to know about each of ``frames``, in order."""
-    if world.kind == "parallax":
-        yield from flow_votes(world, frames, settings)
-        return
-    background = Background(world, frames, settings)
-    for frame, flow in flow_votes(world, frames, settings):
-        looks = background.votes(frame)
-        # Flow is blurred and runs ahead of contours: it speaks where looks are silent.
-        yield frame, looks.plus(flow, 0.5 * (1 - 0.7 * looks.weight * (looks.value < 0)) * (1 - 0.7 * (flow.value < 0)))
-
-
 class StillWorld:
     """Pictures on the small pinhole raster, and how the still world goes from one frame to another."""
 
@@ -101,6 +72,7 @@ class StillWorld:
         self._warps: dict[Camera, LensWarp] = {}
         self._depths: dict[int, tuple[Array, Array, Array]] = {}  # of the last frames
         self._pictures: dict[int, Array] = {}  # the same
+        self._pairs: dict[tuple[int, int], Pair] = {}
 
     def warp(self, frame: int) -> LensWarp:
         lens = self.cameras.camera(frame).scaled(self.wh)
@@ -134,31 +106,39 @@ class StillWorld:
         """(h, w, 2) where in ``other`` each pixel of ``frame`` is if it stands still, as OpenCV counts pixels."""
         if self.kind != "parallax":
             h, w = self.warp(frame).pinhole.hw
-            return _mapped(self.homography(other, frame), w, h)
+            return mapped(self.homography(other, frame), w, h)
         return self.seen_at(frame, other, self.inverse_depth(frame)[1])
 
-    def residual(self, frame: int, other: int, match: Array) -> Array:
-        """(h, w) px that ``match`` (h, w, 2), where each pixel was found in ``other``, misses the still world by."""
+    def residual(self, frame: int, other: int, match: Array, still: Array) -> Array:
+        """(h, w) px that ``match`` (h, w, 2), where each pixel was found in ``other``, misses the still world by;
+        ``still`` is ``still_map`` of the two."""
         if self.kind == "locked":
-            return np.linalg.norm(match - self.still_map(frame, other), axis=-1)
+            return length(match - still)
         if self.kind == "pan":
             h, w = match.shape[:2]
             here = np.stack(np.meshgrid(np.arange(4, w, 8), np.arange(4, h, 8)), -1).reshape(-1, 2)
             better = refined(self.homography(other, frame), here, match[4::8, 4::8].reshape(-1, 2))
-            return np.linalg.norm(match - _mapped(better, w, h), axis=-1)
+            return length(match - mapped(better, w, h))
         low, _, high = self.inverse_depth(frame)
         far = self.seen_at(frame, other, low)
-        along, off = self.seen_at(frame, other, high) - far, match - far
-        share = np.clip((off * along).sum(-1) / ((along**2).sum(-1) + np.float32(1e-6)), 0, 1)
-        return np.linalg.norm(off - share[..., None] * along, axis=-1)
+        along, off = cv2.split(self.seen_at(frame, other, high) - far), cv2.split(match - far)
+        length2 = along[0] * along[0] + along[1] * along[1] + np.float32(1e-6)
+        share = np.clip((off[0] * along[0] + off[1] * along[1]) / length2, 0, 1)
+        return cv2.magnitude(off[0] - share * along[0], off[1] - share * along[1])
 
     def seen_at(self, frame: int, other: int, q: Array) -> Array:
         """``still_map`` for an inverse depth (h, w)."""
         return np.stack(self.pair(frame, other).source_px(q), -1) - np.float32(0.5)
 
     def pair(self, frame: int, other: int) -> Pair:
-        return Pair.between(self.warp(frame).pinhole, self.cameras.pose(frame),
-                            self.warp(other).pinhole, self.cameras.pose(other))
+        found = self._pairs.get((frame, other))
+        if found is None:
+            found = Pair.between(self.warp(frame).pinhole, self.cameras.pose(frame),
+                                 self.warp(other).pinhole, self.cameras.pose(other))
+            for old in list(self._pairs)[: -MOST_PAIRS + 1]:
+                self._pairs.pop(old, None)  # another thread may have been here
+            self._pairs[frame, other] = found
+        return found
 
     def depth_from(self, frame: int, other: int) -> Array:
         """(h, w) likely inverse depth in ``frame`` of what stands still, as ``other`` has it."""
@@ -220,110 +200,11 @@ def refined(homography: Array, xy: Array, xy_other: Array) -> Array:
     return homography if better is None else better
 
 
-def _mapped(homography: Array, w: int, h: int) -> Array:
+def mapped(homography: Array, w: int, h: int) -> Array:
     x, y = np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32)[:, None]
     m = homography.astype(np.float32)
     z = m[2, 0] * x + m[2, 1] * y + m[2, 2]
     return np.stack([(m[0, 0] * x + m[0, 1] * y + m[0, 2]) / z, (m[1, 0] * x + m[1, 1] * y + m[1, 2]) / z], -1)
-
-
-# --- flow ----------------------------------------------------------------------------------------------------------
-
-
-def flow_votes(world: StillWorld, frames: Sequence[int], s: EvidenceSettings) -> Iterator[tuple[int, Evidence]]:
-    """Evidence by flow of each frame, in order; the pictures and sums of a window of frames are in memory."""
-    pictures: dict[int, Array] = {}
-    nothing = Evidence(*(np.zeros(world.warp(frames[0]).pinhole.hw, np.float32),) * 2)
-    sums: dict[tuple[int, bool], Evidence] = {}  # of a frame, from earlier and from later frames
-    for i, frame in enumerate(frames):
-        partners = {frames[i + step]: step for step in s.steps if i + step < len(frames)}
-        for n in (frame, *partners):
-            if n not in pictures:
-                pictures[n] = _smooth(world, n, s)
-        asked = [(a, b, step) for other, step in partners.items() for a, b in ((frame, other), (other, frame))]
-        # A long step tells slow motion best; where it loses its way it has no vote.
-        for (a, b, step), vote in zip(asked, _votes(world, asked, pictures, s), strict=True):
-            sums[a, a < b] = sums.get((a, a < b), nothing).plus(vote, step)
-        del pictures[frame]
-        yield frame, both_sides(*(sums.pop((frame, later), nothing) for later in (False, True)))
-
-
-def _votes(
-    world: StillWorld, asked: Sequence[tuple[int, int, int]], pictures: dict[int, Array], s: EvidenceSettings
-) -> list[Evidence]:
-    """Two at a time, each on one thread of OpenCV's; what they share is there before they begin."""
-    for a, _, _ in asked:
-        world.warp(a)
-        if world.kind == "parallax":
-            world.inverse_depth(a)
-    def vote(pair: tuple[int, int, int]) -> Evidence:
-        a, b, _ = pair
-        return flow_vote(world, a, b, pictures[a], pictures[b], s)
-
-    with one_thread(), ThreadPoolExecutor(2) as pool:
-        return list(pool.map(vote, asked))
-
-
-def both_sides(before: Evidence, after: Evidence) -> Evidence:
-    """What moves differs from the still world before and after; what it uncovers or is about to hide, on one side."""
-    known = np.minimum(before.weight, after.weight) > 0.3
-    mixed = before.plus(after)
-    value = np.where(known, np.minimum(before.value, after.value), mixed.value)
-    return Evidence(value.astype(np.float32), np.minimum(mixed.weight / 2, 1))
-
-
-def _smooth(world: StillWorld, frame: int, s: EvidenceSettings) -> Array:
-    return cv2.GaussianBlur(world.picture(frame), (0, 0), s.flow_blur_px)
-
-
-def _grey(picture: Array) -> Array:
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-
-
-def flow_vote(
-    world: StillWorld, frame: int, other: int, picture: Array, picture_other: Array, s: EvidenceSettings
-) -> Evidence:
-    """What the flow from ``frame`` to ``other`` says; weight in [0, 1].
-
-    The other picture is first brought here as if all stood still: flow then starts from nothing moves, and repeated
-    patterns (bricks, carpets) do not lead it astray.
-    """
-    still = world.still_map(frame, other)
-    lit = cv2.remap(picture_other, still[..., 0], still[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    grey, brought = _grey(picture), _grey(lit)
-    there, back = both_flows(grey, brought)
-    gap = np.linalg.norm(there + sampled(back, there), axis=-1)
-    match = sampled(still, there)
-    inside = (match >= 0).all(-1) & (match[..., 0] < grey.shape[1]) & (match[..., 1] < grey.shape[0])
-    valid = (gap < s.forward_backward_px) & inside
-    if not valid.any():
-        return Evidence(*(np.zeros(grey.shape, np.float32),) * 2)
-    off = world.residual(frame, other, match)
-    sigma = max(1.4826 * float(np.median(off[valid])), s.floor_px)
-    # Flow that hardly comes back is hardly known.
-    z = off / np.hypot(sigma, 0.7 * gap)
-    value = np.clip((z - s.moving_sigmas) / (0.5 * s.moving_sigmas), -1, 1)
-    # Motion that does not make the pictures agree better is hardly any, and flow after which they differ is wrong.
-    here = grey.astype(np.float32)
-    still_miss, miss = (cv2.blur(np.abs(here - p), (5, 5)) for p in (brought, sampled(brought, there, border=0)))
-    noise = max(float(np.median(miss[valid])), 1.0)
-    allowed = noise + 0.2 * cv2.blur(np.abs(here - cv2.blur(here, (9, 9))), (9, 9))
-    better = np.clip((still_miss - miss) / noise - 0.5, 0, 1)
-    agree, still_agree = (np.clip(2 - m / allowed, 0, 1) for m in (miss, still_miss))
-    shade = shadow(picture, lit, noise, s)
-    moving = (value > 0) & (better > s.hardly) & valid & ~shade
-    still_agree[shade] = 1
-    # What is slow stands still in a short step, and what is flat in any: that says less.
-    weight = np.where(moving, better * agree, np.where((value > 0) | ~valid, s.hardly, 0.5) * still_agree) * inside
-    return Evidence(np.where(moving, value, np.minimum(value, -0.5)).astype(np.float32), weight.astype(np.float32))
-
-
-def both_flows(a: Array, b: Array) -> tuple[Array, Array]:
-    """DIS flow (Kroeger et al. 2016) b_from_a and a_from_b between grey pictures, (h, w, 2) each."""
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    with one_thread():
-        return (dis.calc(a, b, np.zeros((*a.shape, 2), np.float32)),
-                dis.calc(b, a, np.zeros((*a.shape, 2), np.float32)))
 
 
 def sampled(image: Array, flow: Array, *, interpolation: int = cv2.INTER_LINEAR, border: float = 1e3) -> Array:
@@ -333,149 +214,6 @@ def sampled(image: Array, flow: Array, *, interpolation: int = cv2.INTER_LINEAR,
     return cv2.remap(image, x, y, interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=(border,) * 4)
 
 
-# --- appearance ----------------------------------------------------------------------------------------------------
-
-
-class Background:
-    """What a spread sample of frames says the still world looks like."""
-
-    def __init__(self, world: StillWorld, frames: Sequence[int], s: EvidenceSettings) -> None:
-        index = np.unique(np.linspace(0, len(frames) - 1, min(s.samples, len(frames))).round().astype(int))
-        self.world, self.s, self.frames = world, s, [frames[i] for i in index]
-        self.own_frames = min(s.own_frames, len(frames) // 4)
-        self.pictures = {n: world.picture(n) for n in self.frames}
-        self.still = {frames[i]: _stillness(world, frames, int(i), s) for i in index}
-        self._between = cache(self._sample_from_sample)
-        self.plate = _Plate.of(self.pictures, self.still, s) if world.kind == "locked" else None
-
-    def votes(self, frame: int) -> Evidence:
-        """Evidence of ``frame``; a pixel no sample shows weighs nothing, a mere shadow little."""
-        s, picture = self.s, self.world.picture(frame)
-        h, w = picture.shape[:2]
-        kernel = np.ones((3, 3), np.uint8)  # half a pixel of misalignment is no motion
-        low = cv2.subtract(cv2.erode(picture, kernel), np.full(4, s.tolerance))
-        high = cv2.add(cv2.dilate(picture, kernel), np.full(4, s.tolerance))
-        agree, heard = np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
-        mean = np.zeros((h, w, 3), np.float32)
-        for other, m in self._homographies(frame, picture).items():
-            if abs(other - frame) < self.own_frames:
-                continue
-            seen, vote = self.pictures[other], self.still[other]
-            if self.world.kind != "locked":
-                flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-                seen, vote = (cv2.warpPerspective(image, m, (w, h), flags=flags) for image in (seen, vote))
-            seen = cv2.multiply(seen, _gain(seen, picture, vote))
-            agree += vote * (cv2.inRange(seen, low, high) > 0)
-            heard += vote
-            mean += vote[..., None] * seen
-        share = agree / np.maximum(heard, 1e-6)
-        middle, half = (s.still_share + s.moving_share) / 2, (s.still_share - s.moving_share) / 2
-        value = np.clip((middle - share) / half, -1, 1)
-        if self.plate is not None:
-            # Who lingers is seen often, too; but the empty place is seen more often.
-            rivals = np.clip((self.plate.share - share) / s.rival_share, -1, 1) * self.plate.differs(picture, low, high)
-            value = np.maximum(value, np.where(rivals > 0, rivals, -1))
-        weight = np.minimum(heard / 3, 1)
-        # Within a pixel of what moves, only the tolerance makes it still.
-        weight[(cv2.dilate((value > 0).astype(np.uint8), kernel) > 0) & (value <= 0)] *= s.hardly
-        # A mean would mix the place with who lingered there.
-        place = mean / np.maximum(heard, 1e-6)[..., None] if self.plate is None else self.plate.picture
-        shade = shadow(picture, place, 1.0, s) & (value > 0)
-        return Evidence(value, np.where(shade, 0.1 * weight, weight))
-
-    def _homographies(self, frame: int, picture: Array) -> dict[int, Array]:
-        """``sample_from_frame``, each by way of the sample that is nearest in time."""
-        nearest = min(self.frames, key=lambda n: abs(n - frame))
-        step = self._align(nearest, frame, picture)
-        return {other: self._between(other, nearest) @ step for other in self.frames}
-
-    def _sample_from_sample(self, source: int, target: int) -> Array:
-        if source > target:
-            return np.linalg.inv(self._between(target, source))
-        return self._align(source, target, self.pictures[target])
-
-    def _align(self, source: int, target: int, picture: Array) -> Array:
-        """``source_from_target`` of a sample and a picture, refined by what can be followed between them."""
-        start = self.world.homography(source, target)
-        if self.world.kind == "locked" or source == target:
-            return start
-        grey, other = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (picture, self.pictures[source]))
-        turned = cv2.warpPerspective(other, start, grey.shape[::-1], flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR)
-        xy = cv2.goodFeaturesToTrack(grey, 200, 0.005, 10)
-        if xy is None:
-            return start
-        found, ok, _ = cv2.calcOpticalFlowPyrLK(grey, turned, xy, np.zeros_like(xy), winSize=(15, 15), maxLevel=2)
-        good = ok[:, 0] > 0
-        if not good.any():
-            return start
-        return refined(start, xy[good, 0], cv2.perspectiveTransform(found[good], start)[:, 0])
-
-
-@dataclass(frozen=True)
-class _Plate:
-    """The picture that a locked camera saw most, and by which share (h, w) of the votes."""
-
-    picture: Array
-    share: Array
-
-    @classmethod
-    def of(cls, pictures: dict[int, Array], still: dict[int, Array], s: EvidenceSettings) -> _Plate:
-        total = np.sum(list(still.values()), axis=0)
-        best, picture = np.full(total.shape, -1, np.float32), np.zeros((*total.shape, 3), np.uint8)
-        for candidate in pictures.values():
-            agree = np.zeros(total.shape, np.float32)
-            low, high = cv2.subtract(candidate, np.full(4, s.tolerance)), cv2.add(candidate, np.full(4, s.tolerance))
-            for number, other in pictures.items():
-                agree += still[number] * (cv2.inRange(other, low, high) > 0)
-            better = agree > best
-            best[better], picture[better] = agree[better], candidate[better]
-        return cls(picture, best / total)
-
-    def differs(self, picture: Array, low: Array, high: Array) -> Array:
-        """(h, w) bool: whether the plate is outside what ``picture`` allows, in the light of ``picture``."""
-        lit = cv2.multiply(self.picture, _gain(self.picture, picture, np.ones(picture.shape[:2], np.float32)))
-        return cv2.inRange(lit, low, high) == 0
-
-
-def _stillness(world: StillWorld, frames: Sequence[int], i: int, s: EvidenceSettings) -> Array:
-    """(h, w) 1 where a sample stands still as far as flow can tell, else 0.05: a vote when there is no other."""
-    near = [i + side * step for step in (s.steps[0], s.steps[-1]) for side in (-1, 1)]
-    picture = _smooth(world, frames[i], s)
-    moving = np.zeros(picture.shape[:2], np.uint8)
-    for j in (j for j in near if 0 <= j < len(frames)):
-        vote = flow_vote(world, frames[i], frames[j], picture, _smooth(world, frames[j], s), s)
-        moving |= ((vote.value > 0) & (vote.weight > 0)).astype(np.uint8)
-    solid = cv2.morphologyEx(moving, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    return np.where(cv2.dilate(solid, np.ones((9, 9), np.uint8)) > 0, np.float32(0.05), np.float32(1))
-
-
-def _gain(seen: Array, picture: Array, vote: Array) -> Array:
-    """(4,) factor per channel from a sample's light to the frame's."""
-    step = np.s_[::6, ::6]
-    known = vote[step] > 0.5
-    if known.sum() < 50:
-        return np.ones(4)
-    ratio = (picture[step][known].astype(np.float32) + 1) / (seen[step][known].astype(np.float32) + 1)
-    return np.append(np.clip(np.median(ratio, axis=0), 0.5, 2), 1)
-
-
-def shadow(picture: Array, background: Array, noise: float, s: EvidenceSettings) -> Array:
-    """(h, w) bool: the background in less light: the same in hue (after Horprasert et al. 1999), its texture still
-    there, or as evenly dark where it has none; or in more light, its texture there. Texture is what is finer than a
-    shadow's edge. ``noise``: mean absolute difference of the two where nothing moves."""
-    here, there = picture.astype(np.float32), background.astype(np.float32)
-    local = [cv2.blur(image, (5, 5)) + 1 for image in (here, there)]
-    total = [image.sum(-1) for image in local]
-    ratio = total[0] / total[1]
-    hue = np.abs(local[0] / total[0][..., None] - local[1] / total[1][..., None]).max(-1)
-    grey = [image.mean(-1) for image in (here, there)]
-    a, b = (image - cv2.blur(image, (5, 5)) for image in grey)
-    var_a, var_b, shared = (cv2.blur(product, (11, 11)) for product in (a * a, b * b, a * b))
-    alike = shared > s.shadow_correlation * np.sqrt(var_a * var_b)
-    variance = [cv2.blur(image**2, (11, 11)) - cv2.blur(image, (11, 11)) ** 2 for image in grey]
-    flat = np.maximum(*variance) < s.flat_levels**2 + 0.8 * noise**2
-    low, high = s.shadow
-    darker, lighter = (ratio > low) & (ratio < high), (ratio > 1 / high) & (ratio < 1 / low)
-    deep = (ratio > s.deepest_shadow) & (ratio <= low)
-    faint = (ratio >= high) & (ratio <= 1 / high)  # on a blank wall more than noise, and still no thing
-    return (hue < s.shadow_hue) & (((darker | faint) & (alike | flat)) | ((lighter | deep) & alike))
+def length(vectors: Array) -> Array:
+    """(h, w) of (h, w, 2) float32."""
+    return cv2.magnitude(*cv2.split(vectors))

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from geometry.camera import Camera
+from geometry.reconstruct.motion.flow_votes import both_sides
 from geometry.reconstruct.motion.masks import BadClick, Click, MotionFolder, find_motion
 from geometry.reconstruct.motion.segment import ObjectTracker, SegmentSettings
-from geometry.reconstruct.motion.still_world import Evidence, StillWorld, both_sides
+from geometry.reconstruct.motion.still_world import Evidence, StillWorld
 from geometry.scene import DepthMap
 from geometry.trajectory import CameraPath
 from tests.geometry.reconstruct.box_room import BoxRoomClip, arc, lens, pan

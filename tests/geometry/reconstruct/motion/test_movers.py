@@ -12,7 +12,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geometry import rigid
-from geometry.camera import Camera
+from geometry.camera import Camera, pixel_rays
 from geometry.reconstruct.motion.movers import (
     MovingDepth,
     Sighting,
@@ -23,12 +23,14 @@ from geometry.reconstruct.motion.movers import (
     smoothed,
     write_movers,
 )
+from geometry.reconstruct.motion.slant import Slant, believed, standing_edge
 from geometry.scene import DepthMap, Mover, Plane, RigidTrack, Scene4D, SparsePoints
 from geometry.trajectory import CameraPath
 from tests.geometry.reconstruct.box_room import _texture
 
 CAMERA = Camera(300.0, 300.0, 160.0, 100.0, (320, 200))
 GROUND = Plane(np.array([0.0, 1.0, 0.0]), 0.0)
+FACING = Slant(np.array([0.0, 1.0]), (50.0, 200.0), 0.0, np.nan, np.nan, np.nan)
 NO_POINTS = SparsePoints(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
 
 
@@ -41,16 +43,19 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Boards:
-    """Upright boards on the floor that face +Z: a ``MotionSource`` by ``corners`` (x0, x1, height, z) of each frame."""
+    """Upright boards on the floor: a ``MotionSource`` by ``corners`` (x0, x1, height, z) of each frame. They face +Z,
+    or their right end is ``aslant`` farther along +Z than their left one."""
 
     path: CameraPath
     boards: dict[int, tuple[float, float, float, float]]
     hidden_rows: dict[int, int]  # the picture's last row in which the board is seen
+    aslant: float = 0.0
 
     def read(self, frame: int) -> np.ndarray:
         labels = np.zeros(CAMERA.hw, np.uint8)
         x0, x1, top, z = self.boards[frame]
-        corners = np.array([[x0, 0, z], [x1, 0, z], [x1, top, z], [x0, top, z]])
+        left, right = z - self.aslant / 2, z + self.aslant / 2
+        corners = np.array([[x0, 0, left], [x1, 0, right], [x1, top, right], [x0, top, left]])
         px = CAMERA.px_from_cam(rigid.transform(self.path.pose(frame), corners))
         cv2.fillPoly(labels, [np.round((px - 0.5) * 16).astype(np.int32)], 1, shift=4)
         labels[self.hidden_rows.get(frame, CAMERA.hw[0]) :] = 0
@@ -101,9 +106,44 @@ def test_feet_behind_a_wall_do_not_move_it_away() -> None:
     np.testing.assert_allclose(mover.depth, z, rtol=0.08)
 
 
+@pytest.mark.parametrize("aslant", [-1.0, 0.0, 0.8])
+def test_each_end_of_one_that_stands_aslant_has_its_own_depth(aslant: float) -> None:
+    """A board of the size of a dog; its true depth comes from the board's plane."""
+    count = 12
+    path = CameraPath(
+        tuple(range(count)), (CAMERA,) * count, np.tile(rigid.look_at((0, 1.6, 3), (0, 0.3, 0)), (count, 1, 1))
+    )
+    boards = Boards(path, dict.fromkeys(range(count), (-0.5, 0.5, 0.6, 0.0)), {}, aslant)
+    scene = Scene4D(path, CAMERA.wh, NO_POINTS, Unknown(), ground=GROUND, motion=boards)
+    movers = measure_movers(Blank(count), scene, seed=0, report=quiet)
+    found, mask = MovingDepth(Unknown(), boards, movers).read(6).depth, boards.read(6) > 0
+    world_from_camera = rigid.inverse(path.pose(6))
+    rays = pixel_rays(CAMERA) @ world_from_camera[:3, :3].T
+    normal = np.array([-aslant, 0.0, 1.0])  # of z = aslant x
+    true = -(world_from_camera[:3, 3] @ normal) / (rays @ normal)
+    error = np.abs(found / true - 1)[mask]
+    assert np.percentile(error, 95) < (0.03 if aslant == 0 else 0.09)
+    one_depth = np.abs(np.median(true[mask]) / true - 1)[mask]
+    assert error.mean() < 0.4 * one_depth.mean()
+
+
+def test_it_stands_on_the_edge_below_its_middle() -> None:
+    """A trunk with two feet and a nose that juts out on the right."""
+    px = np.array([[10, 100], [60, 80], [10, 20], [60, 20], [100, 30], [35, 60]], float)
+    a, b = standing_edge(px, np.array([0.0, 1.0]))
+    np.testing.assert_array_equal([a, b], [[60, 80], [10, 100]])  # from right to left: gravity turned by 90 degrees
+    assert standing_edge(px[:2], np.array([0.0, 1.0])) is None
+
+
+def test_a_slope_that_hardly_is_known_hardly_is_believed() -> None:
+    value, sigma = believed(np.array([0.3, 0.3, np.nan]), np.array([0.01, 1.0, np.nan]))
+    assert value[0] == pytest.approx(0.3, rel=0.01) and abs(value[1]) < 0.02 and value[2] == 0
+    assert sigma[0] < 0.02 < sigma[1] < sigma[2]
+
+
 def test_feet_below_the_picture_leave_size() -> None:
-    near = [Sighting(i, None, 4.0, 0.03, 200.0, 50.0) for i in range(10)]
-    nearer = [Sighting(9 + i, None, np.nan, np.nan, np.nan, 50.0 * (1 + 0.03 * i)) for i in range(1, 11)]
+    near = [Sighting(i, None, 4.0, 0.03, 200.0, 50.0, FACING) for i in range(10)]
+    nearer = [Sighting(9 + i, None, np.nan, np.nan, np.nan, 50.0 * (1 + 0.03 * i), FACING) for i in range(1, 11)]
     seen = near + nearer
     depth, sigma = depth_over_time(seen)
     np.testing.assert_allclose(depth[10:], 4.0 / (1 + 0.03 * np.arange(1, 11)), rtol=0.05)
@@ -111,7 +151,7 @@ def test_feet_below_the_picture_leave_size() -> None:
 
 
 def test_nobody_knows_far_from_any_evidence() -> None:
-    seen = [Sighting(i, None, 2.0 if i < 3 else np.nan, 0.02, np.nan, np.nan) for i in range(60)]
+    seen = [Sighting(i, None, 2.0 if i < 3 else np.nan, 0.02, np.nan, np.nan, FACING) for i in range(60)]
     depth, sigma = depth_over_time(seen)
     assert np.isfinite(depth[:30]).all()
     assert np.isnan(depth[40:]).all() and np.isnan(sigma[40:]).all()
@@ -278,5 +318,9 @@ def test_the_file_returns_what_was_written(tmp_path: Path) -> None:
     first, second = read_movers(tmp_path / "movers.json")
     assert (first.label, second.label) == (1, 2) and second.track is None
     np.testing.assert_array_equal(first.depth, a_mover().depth)
+    assert first.slope is None
+    slope = np.array([[0.01, 0.0], [0.02, -0.01]])
+    write_movers(tmp_path / "aslant.json", (replace(a_mover(), slope=slope),))
+    np.testing.assert_array_equal(read_movers(tmp_path / "aslant.json")[0].slope, slope)
     assert first.frames == (4, 5) and first.track is not None and first.track.rest == 4
     np.testing.assert_array_equal(first.track.world_from_rest, a_mover().track.world_from_rest)

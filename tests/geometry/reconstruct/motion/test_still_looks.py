@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from geometry.camera import Camera
-from geometry.reconstruct.motion.still_looks import LooksSettings, looks_still, without_rims
-from geometry.reconstruct.motion.still_world import StillWorld
+from geometry.reconstruct.motion.still_looks import Looks, LooksSettings, without_rims
+from geometry.reconstruct.motion.still_world import Evidence, StillWorld
 from geometry.scene import DepthMap
 from geometry.trajectory import CameraPath
 
 WH, COUNT, STEP_PX = (160, 96), 13, 2
 SIDE = 24
-SETTINGS = LooksSettings(apart=(5, 8))
+SETTINGS = LooksSettings(apart=(5, 6))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def j(soft: np.ndarray, mask: np.ndarray) -> float:
 
 
 def test_the_still_world_looks_the_same_from_elsewhere_and_what_moves_does_not(rough: np.ndarray) -> None:
-    share = looks_still(world(rough, (250, 20, 20)), 6, SETTINGS)
+    share = Looks.of(world(rough, (250, 20, 20)), 6, SETTINGS).alike
     wall = cv2.dilate(truth(6).astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
     seen_by_all = np.zeros_like(wall)
     seen_by_all[:, 20:-20] = True
@@ -86,7 +86,7 @@ def test_the_still_world_looks_the_same_from_elsewhere_and_what_moves_does_not(r
 
 def test_a_rim_of_the_wall_is_cut_off(rough: np.ndarray) -> None:
     wide = softly(truth(6), 4)
-    cut = without_rims(world(rough, (250, 20, 20)), 6, wide, SETTINGS)
+    cut = without_rims(wide, Looks.of(world(rough, (250, 20, 20)), 6, SETTINGS).alike, SETTINGS)
     assert j(wide, truth(6)) < 0.6
     assert j(cut, truth(6)) > 0.85
 
@@ -94,9 +94,30 @@ def test_a_rim_of_the_wall_is_cut_off(rough: np.ndarray) -> None:
 def test_before_a_wall_of_its_own_colour_a_thing_keeps_its_mask() -> None:
     plain = np.full((WH[1], WH[0] + COUNT * STEP_PX, 3), 120, np.uint8)
     wide = softly(truth(6), 4)
-    np.testing.assert_array_equal(without_rims(world(plain, (120, 122, 118)), 6, wide, SETTINGS), wide)
+    alike = Looks.of(world(plain, (120, 122, 118)), 6, SETTINGS).alike
+    np.testing.assert_array_equal(without_rims(wide, alike, SETTINGS), wide)
 
 
-def test_nothing_moving_stays_so(rough: np.ndarray) -> None:
+def test_nothing_moving_stays_so() -> None:
     nothing = np.full(WH[::-1], -1, np.float32)
-    assert without_rims(world(rough, None), 6, nothing, SETTINGS) is nothing
+    assert without_rims(nothing, np.ones(WH[::-1], np.float32), SETTINGS) is nothing
+
+
+def test_what_looks_like_no_other_frame_moves_for_certain_where_flow_says_so(rough: np.ndarray) -> None:
+    seen = world(rough, (250, 20, 20))
+    looks = Looks.of(seen, 6, SETTINGS)
+    inside = cv2.erode(truth(6).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert looks.unlike[inside].mean() > 0.95
+    flow = Evidence(np.full(WH[::-1], 0.7, np.float32), np.full(WH[::-1], 0.3, np.float32))
+    both = looks.joined(flow, seen.inverse_depth(6), SETTINGS)
+    assert both.weight[inside].mean() > 0.9
+    far = cv2.dilate(truth(6).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+    far[:, :50] = far[:, -50:] = False
+    assert np.median(both.weight[far]) == np.float32(0.3)
+
+
+def test_the_wall_in_less_light_is_not_unlike_itself(rough: np.ndarray) -> None:
+    seen = world(rough, None)
+    lit = seen.picture(6)
+    seen._pictures[6] = (lit * 0.6).astype(np.uint8)
+    assert Looks.of(seen, 6, SETTINGS).unlike[10:-10, 30:-30].mean() < 0.02
