@@ -10,18 +10,21 @@ numbers are also in DIR/figures.json. ``!`` marks a goal that was missed or not 
 How: ATE after the best similarity of the camera centres. Depth error on what stands still, after one scale for the
 clip, the median of truth / depth; a pixel without depth among the most confident 90 % is wrong by 100 %. A depth edge
 is a jump by more than 10 % between neighbours. Wrong depth is off by more than 10 %, doubted means confidence < .5.
-Motion: all movers together. Drift: see ``benchmarks.pinned``. Neither time to cameras holds a program's start.
+Its steadiness: see ``benchmarks.steadiness``. Motion: all movers together. Drift: see ``benchmarks.pinned``. Neither
+time to cameras holds a program's start.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,6 +33,7 @@ from benchmarks.clip_truth import RenderedTruth, Solved, tum_poses
 from benchmarks.pinned import Drift, drift, pin
 from benchmarks.process import Run, run
 from benchmarks.reconstruction_table import REAL, Figures, table
+from benchmarks.steadiness import JudgedDepth, Steadiness, steadiness
 from examples.make_demo_clip import raster, show_progress
 from examples.shots import KINDS, SPP, ShotKind, make_shot, render_shot
 from geometry import rigid
@@ -42,6 +46,7 @@ from services.media.contact_sheet import evenly
 from services.media.sequence import find_files
 
 Array = np.ndarray
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 7
@@ -172,8 +177,25 @@ def _depth_samples(truth: RenderedTruth, solved: Solved) -> tuple[_DepthSamples,
     return _DepthSamples(*(np.concatenate(parts) for parts in zip(*columns, strict=True))), edges
 
 
-def _some(frames: Sequence[int]) -> list[int]:
+def _some(frames: Sequence[T]) -> list[T]:
     return [frames[i] for i in evenly(len(frames), DEPTH_FRAMES)]
+
+
+def steadiness_figures(truth: RenderedTruth, solved: Solved, scale: float) -> Figures:
+    """TAE and OPW from some frames to the next with the true cameras, and those of the truth itself."""
+    ours, own = Steadiness(), Steadiness()
+    steps = [pair for pair in itertools.pairwise(solved.path.frames) if all(frame in truth.path for frame in pair)]
+    for pair in _some(steps):
+        first, second = (_judged(truth, solved, frame, scale) for frame in pair)
+        ours += steadiness(first, second, truth.path)
+        own += steadiness(replace(first, depth=first.truth), replace(second, depth=second.truth), truth.path)
+    return {"tae": ours.tae, "opw": ours.opw, "true_tae": own.tae, "true_opw": own.opw}
+
+
+def _judged(truth: RenderedTruth, solved: Solved, frame: int, scale: float) -> JudgedDepth:
+    true_depth = truth.depth(frame)
+    still = (truth.labels(frame) == 0) & (true_depth > 0)
+    return JudgedDepth(frame, np.float32(scale) * solved.depth(frame), true_depth, still)
 
 
 def motion_figures(truth: RenderedTruth, solved: Solved) -> Figures:
@@ -266,7 +288,7 @@ def score(truth: RenderedTruth, out: Path) -> Figures:
     scale = math.nan
     if solved.has_depth:
         depth, scale = depth_figures(truth, solved)
-        figures |= depth
+        figures |= depth | steadiness_figures(truth, solved, scale)
     if solved.has_motion:
         figures |= motion_figures(truth, solved)
     if solved.has_motion and solved.movers is not None and truth.facts["movers"]:

@@ -83,6 +83,9 @@ def test_a_perfect_result_is_perfect_in_any_gauge(truths: dict[str, RenderedTrut
     exact |= {"support_p95_px": 1e-4, "support_deg": 1e-5, "mover_depth": 1e-6} if kind == "turntable" else {}
     assert {name: figures[name] for name in exact} == pytest.approx(dict.fromkeys(exact, 0.0), abs=1e-4)
     assert all(figures[name] <= most + 1e-12 for name, most in exact.items())  # type: ignore[operator]
+    if kind != "follow":
+        assert figures["tae"] == pytest.approx(figures["true_tae"], abs=1e-5) and figures["true_tae"] < 2e-3
+        assert figures["opw"] == pytest.approx(figures["true_opw"], abs=1e-5)
     whole = ["delta", "coverage", "edge_recall", "edge_f", "right_trusted"]
     whole += ["motion_j", "motion_f"] if kind in ("turntable", "follow") else []
     whole += ["support_frames"] if kind == "turntable" else []

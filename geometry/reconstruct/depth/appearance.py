@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ Array = np.ndarray
 MOST_COST = 25.0  # of one view: what is more than wrong is not more wrong
 GRAIN_COST = 2.7  # what grain of unit deviation adds to the difference of two appearances
 PLANE_GAIN = 3.0  # grey levels that a likely plane may look worse than what it replaces
+DOUBT_GAIN = 3.0  # how much more of it where nothing is sure
 LEAST_SHARE = 0.3  # of what is known around, for a plane to be likely
 NOWHERE = 1e4  # appearance of what must match nothing
 
@@ -42,6 +43,7 @@ class Comparison:
     grey: Array  # (H, W) uint8
     look: Array  # its ``appearance``
     sides: tuple[tuple[tuple[Array, Pair], ...], ...]
+    _filters: dict[int, Any] = field(default_factory=dict, init=False, repr=False)  # by radius
 
     def cost(self, q: Array) -> Array:
         """(H, W) mean absolute difference at inverse depth ``q`` on the better side."""
@@ -56,7 +58,9 @@ class Comparison:
 
     def along_picture(self, cost: Array, radius_px: int) -> Array:
         """``cost`` averaged around every pixel over what looks alike."""
-        return cv2.ximgproc.guidedFilter(self.grey, cost, radius_px, 30.0)
+        if radius_px not in self._filters:
+            self._filters[radius_px] = cv2.ximgproc.createGuidedFilter(self.grey, radius_px, 30.0)
+        return self._filters[radius_px].filter(cost)
 
 
 def sweep_planes(views: Comparison, low: float, high: float, count: int) -> Array:
@@ -65,9 +69,7 @@ def sweep_planes(views: Comparison, low: float, high: float, count: int) -> Arra
     It needs no flow, so it holds where things are thin, near, and move far between frames.
     """
     qs = np.linspace(low, high, count).astype(np.float32)
-    with ThreadPoolExecutor(2) as pool:
-        costs = np.stack(list(pool.map(
-            lambda q: views.along_picture(views.cost(np.full(views.grey.shape, q, np.float32)), 3), qs)))
+    costs = np.stack([views.along_picture(views.cost(np.full(views.grey.shape, q, np.float32)), 3) for q in qs])
     inner = np.clip(costs.argmin(0), 1, len(qs) - 2)[None]
     before, at, after = (np.take_along_axis(costs, inner + d, 0)[0] for d in (-1, 0, 1))
     bend = before - 2 * at + after
@@ -92,24 +94,27 @@ class Choice:
 
 def choose(views: Comparison, candidates: Sequence[Candidate], radius_px: int = 3) -> Choice:
     """Per pixel the candidate that looks best."""
-    with ThreadPoolExecutor(2) as pool:
-        seen = np.stack(list(pool.map(lambda c: views.along_picture(views.cost(c.q), radius_px), candidates)))
+    seen = np.stack([views.along_picture(views.cost(c.q), radius_px) for c in candidates])
     penalties = np.stack([np.broadcast_to(np.float32(c.penalty), views.grey.shape) for c in candidates])
     best = (seen + penalties).argmin(0)[None]
     cost, q = (np.take_along_axis(a, best, 0)[0] for a in (seen, np.stack([c.q for c in candidates])))
     return Choice(cv2.medianBlur(q.astype(np.float32), 5), _support(views, cost))
 
 
-def choose_planes(views: Comparison, chosen: Choice, guesses: Sequence[PlaneGuess], radius_px: int = 8) -> Choice:
+def choose_planes(
+    views: Comparison, chosen: Choice, doubt: Array, guesses: Sequence[PlaneGuess], radius_px: int = 8
+) -> Choice:
     """The likeliest planes instead of ``chosen`` wherever pictures do not contradict: a plane is a simpler account.
 
-    Both are compared over a wide area, since a plane that is right is right around a pixel too.
+    Both are compared over a wide area, since a plane that is right is right around a pixel too. Where there is
+    ``doubt`` (H, W) in [0, 1], what looks a little better means less: a shadow that moves, a gloss, is no depth.
     """
+    gain = np.float32(PLANE_GAIN) * (1 + np.float32(DOUBT_GAIN) * cv2.blur(doubt, (2 * radius_px + 1,) * 2))
     before = views.cost(chosen.q)
     best, q, cost = np.zeros(chosen.q.shape, np.float32), chosen.q, before
     for guess in guesses:
         after = views.cost(guess.q)
-        loss = views.along_picture(after - before, radius_px) - PLANE_GAIN * (guess.share - LEAST_SHARE)
+        loss = views.along_picture(after - before, radius_px) - gain * (guess.share - LEAST_SHARE)
         better = (loss < best) & (guess.share > LEAST_SHARE)
         best, q, cost = (np.where(better, new, old) for new, old in ((loss, best), (guess.q, q), (after, cost)))
     return Choice(q, _support(views, views.along_picture(cost, 3)))

@@ -9,17 +9,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import RLock
 from typing import Any
 
 import cv2
 import numpy as np
 
 from geometry import rigid
-from geometry.camera import LensWarp
+from geometry.camera import Camera, LensWarp
 from geometry.reconstruct.depth.appearance import Comparison, appearance
 from geometry.reconstruct.depth.fill import Filler
 from geometry.reconstruct.depth.flow_depth import FlowDepth, dense_flows, fuse_flows
-from geometry.reconstruct.depth.pair import Pair
+from geometry.reconstruct.depth.pair import Pair, line_of
 from geometry.reconstruct.depth.planes import find_planes, plane_q
 from geometry.scene import FrameSource, MotionSource, SparsePoints
 from geometry.trajectory import CameraPath
@@ -107,8 +108,11 @@ class DepthViews:
                             self.warp(other).pinhole, self.cameras.pose(other))
 
     def half_pair(self, frame: int, other: int) -> Pair:
+        return self._kept.get((frame, other), lambda: Pair.of(*self._half_geometry(frame, other)))
+
+    def _half_geometry(self, frame: int, other: int) -> tuple[Camera, Camera, Array]:
         camera, source = (self.warp(n).pinhole.scaled(self.half_wh(n)) for n in (frame, other))
-        return Pair.between(camera, self.cameras.pose(frame), source, self.cameras.pose(other))
+        return camera, source, self.cameras.pose(other) @ rigid.inverse(self.cameras.pose(frame))
 
     def plane_qs(self, frame: int) -> list[Array]:
         camera = self.warp(frame).pinhole.scaled(self.half_wh(frame))
@@ -133,6 +137,10 @@ class DepthViews:
         return self._kept.get((frame, "half"), lambda: cv2.resize(
             self.grey(frame), self.half_wh(frame), interpolation=cv2.INTER_AREA))
 
+    def _blurred(self, frame: int) -> Array:
+        return self._kept.get((frame, "blurred"), lambda: cv2.GaussianBlur(
+            self.grey(frame), (0, 0), self.settings.flow_blur_px))
+
     def moving(self, frame: int) -> Array | None:
         """(H, W) bool on the pinhole raster."""
         if self.motion is None:
@@ -152,7 +160,8 @@ class DepthViews:
             self._half_grey(frame), self.half_moving(frame)))
 
     def half_comparison(self, frame: int, sources: Sequence[int]) -> Comparison:
-        return Comparison(self._half_grey(frame), appearance(self._half_grey(frame)), tuple(
+        own = self._half_look(frame) if self.motion is None else appearance(self._half_grey(frame))
+        return Comparison(self._half_grey(frame), own, tuple(
             tuple((self._half_look(n), self.half_pair(frame, n)) for n in side) for side in _sides(frame, sources)))
 
     def full_comparison(self, frame: int, sources: Sequence[int]) -> Comparison:
@@ -166,17 +175,15 @@ class DepthViews:
         return Filler.of(small, px / 2, 1 / depth, 1 / self.median_depth, self.settings.fill_lambda,
                          self.settings.fill_sigma)
 
-    def flow_depth(self, frame: int, sources: Sequence[int]) -> FlowDepth:
-        """At half size, from flow between the whole pictures."""
-        blurred = {n: cv2.GaussianBlur(self.grey(n), (0, 0), self.settings.flow_blur_px) for n in (frame, *sources)}
-        flows = dense_flows(blurred[frame], [blurred[n] for n in sources])
+    def flow_depth(self, frame: int, sources: Sequence[int], guess: Array) -> FlowDepth:
+        """At half size, from flow between the whole pictures, which is sought around inverse depth ``guess`` too."""
         half, full = self.half_wh(frame), self.warp(frame).pinhole.wh
-        shrink = np.array([half[0] / full[0], half[1] / full[1]], np.float32)
-        small = [cv2.resize(flow, half, interpolation=cv2.INTER_AREA) * shrink for flow in flows]
-        moving = [self.half_moving(n) for n in sources]
-        still = [None if m is None else (~m).astype(np.float32) for m in moving]
-        return fuse_flows(self._half_grey(frame), [self.half_pair(frame, n) for n in sources], small, still,
-                          1 / self.median_depth)
+        grow = np.array([full[0] / half[0], full[1] / half[1]], np.float32)
+        expected = [cv2.resize(self.half_pair(frame, n).flow(guess), full) * grow for n in sources]
+        flows = dense_flows(self._blurred(frame), [self._blurred(n) for n in sources], expected)
+        small = np.stack([cv2.resize(flow, half, interpolation=cv2.INTER_AREA) / grow for flow in flows])
+        return fuse_flows(self._half_grey(frame), [line_of(*self._half_geometry(frame, n)) for n in sources], small,
+                          [self.half_moving(n) for n in sources], 1 / self.median_depth)
 
 
 def _sides(frame: int, sources: Sequence[int]) -> list[list[int]]:
@@ -211,19 +218,22 @@ def _spread_baselines(usable: list[int], baseline: Array, wanted: tuple[float, f
 
 
 class Cache:
-    """What has ``nbytes``, least recently used first out, up to a number of bytes."""
+    """What has ``nbytes``, least recently used first out, up to a number of bytes. Threads may share it: what one of
+    them makes the others wait for."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit, self.held = limit_bytes, 0
         self.items: OrderedDict[object, Any] = OrderedDict()
+        self._lock = RLock()  # making one thing may need another
 
     def get(self, key: object, make: Callable[[], Any]) -> Any:
-        if key not in self.items:
-            self.put(key, make())
-        self.items.move_to_end(key)
-        return self.items[key]
+        with self._lock:
+            if key not in self.items:
+                self._put(key, make())
+            self.items.move_to_end(key)
+            return self.items[key]
 
-    def put(self, key: object, value: Any) -> None:
+    def _put(self, key: object, value: Any) -> None:
         self.items[key] = value
         self.held += value.nbytes
         while self.held > self.limit and len(self.items) > 1:

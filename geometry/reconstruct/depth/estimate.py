@@ -3,8 +3,9 @@
 Inverse depth ``q = 1 / z`` throughout, all on the undistorted (pinhole) working raster. First pass, each frame alone,
 at half size:
 
-1. dense flow to a few frames at useful baselines is triangulated and fused robustly (``flow_depth``);
-2. a plane sweep sees what flow drags along: thin, near and fast things (``appearance``);
+1. a plane sweep sees what flow drags along: thin, near and fast things (``appearance``);
+2. dense flow to a few frames at useful baselines, sought around what the sweep and sparse points say, is triangulated
+   and fused robustly (``flow_depth``);
 3. where the two agree, and at sparse points, a plane is fitted around every pixel along the picture's regions
    (``fill``); the scene's large planes go on where pictures are blank (``planes``);
 4. each pixel chooses among all these and the nearer and farther depths beside it, by what the pictures say.
@@ -16,7 +17,9 @@ the lens's raster. Results do not depend on the number of threads.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,14 +36,19 @@ from geometry.reconstruct.depth.appearance import (
     sweep_planes,
 )
 from geometry.reconstruct.depth.depth_views import Cache, DepthViews, ViewSettings, farthest, nearest
-from geometry.reconstruct.depth.flow_depth import TEXTURE_LEVELS, FlowDepth
+from geometry.reconstruct.depth.flow_depth import FLOW_REACH_PX, TEXTURE_LEVELS, FlowDepth, one_opencv_thread
 from geometry.reconstruct.depth.framed import behind_planes, behind_rims
+from geometry.reconstruct.depth.kernels import confirm, lower_median
 from geometry.reconstruct.depth.planes import PlaneGuess, likely_planes
 from geometry.scene import DepthMap, FrameSource, MotionSource, SparsePoints
 from geometry.trajectory import CameraPath
 
 Array = np.ndarray
 Progress = Callable[[int, int], None]
+
+GUESSED = 0.1  # confidence of the best of mere guesses
+LEAST_AGREEMENT = 0.02
+MOST_AT_ONCE = 8  # frames: each holds some 100 MB at 960 x 540
 
 
 @dataclass(frozen=True)
@@ -113,23 +121,27 @@ class DepthSolver:
         """Depth from this frame and its sources alone."""
         s, v = self.settings, self.views
         sources, filler, moving = v.sources(frame), v.filler(frame), v.half_moving(frame)
+        nothing = np.zeros(v.half_wh(frame)[::-1], np.float32)
         if not sources:
-            nothing = np.zeros(v.half_wh(frame)[::-1], np.float32)
             return _without(moving, RawDepth(filler.fill(nothing, nothing), nothing))
         views = v.half_comparison(frame, sources)
         apart = v.half_comparison(frame, farthest(frame, sources, s.sweep_views_per_side))
         swept = sweep_planes(apart, *v.q_range(frame), s.sweep_planes)
-        hints = _Hints.of(v.flow_depth(frame, sources), swept, np.float32(1) if moving is None else ~moving)
+        guess = choose(views, [Candidate(filler.fill(nothing, nothing), 0), Candidate(swept, s.choice_penalty)]).q
+        hints = _Hints.of(v.flow_depth(frame, sources, guess), swept, np.float32(1) if moving is None else ~moving)
         guesses = likely_planes(v.planes, v.plane_qs(frame), hints.q, hints.error, hints.spreading, filler.smooth)
         prior = filler.fill(hints.q, hints.spreading)
         own = np.where(hints.sure > 0, hints.q, prior)
         candidates = [Candidate(own, s.choice_penalty * (1 - hints.sure))]
         candidates += [Candidate(q, s.choice_penalty) for q in (prior, swept, *borders(own, s.edge_radii_px))]
-        choice = choose_planes(views, choose(views, candidates), guesses)
+        free = choose(views, candidates)
+        choice = choose_planes(views, free, 1 - hints.confidence(free, ()), guesses)
         confidence = hints.confidence(choice, guesses)
         # One more fill: unsupported pixels follow their supported neighbours along the picture's edges.
         filled = filler.fill(choice.q, np.minimum(confidence, 0.3))
         mixed = confidence * choice.q + (1 - confidence) * filled
+        # A guess near what is known is better than one far away, though neither is to be trusted.
+        confidence = np.maximum(confidence, GUESSED * filler.known(confidence))
         # Between two surfaces there is nothing: where the two differ, it is one or the other.
         chosen = np.where(confidence > s.min_support, choice.q, filled)
         q = np.where(np.abs(choice.q - filled) > 0.05 * choice.q, chosen, mixed)
@@ -148,29 +160,22 @@ class DepthSolver:
         weight = np.where(doubtful | (own.q == 0), 0, np.minimum(median.agreement, 0.3))
         filler = self.views.filler(frame)
         q = np.where(doubtful, filler.fill(median.q, weight), median.q)
-        confidence = np.sqrt(own.confidence * median.agreement) * ~(behind_planes(planes, q) | behind_rims(q))
+        confidence = np.sqrt(own.confidence * np.maximum(median.agreement, LEAST_AGREEMENT))
+        confidence *= np.where(behind_planes(planes, q) | behind_rims(q), np.float32(GUESSED), np.float32(1))
         return self._sharpened(frame, sources, q, confidence)
 
     def _median(self, frame: int, own: RawDepth, sources: Sequence[int], raw: Callable[[int], RawDepth]) -> _Median:
         s, index = self.settings, self.cameras.index(frame)
         near = [self.cameras.frames[i] for i in (index - 2, index - 1, index + 1, index + 2)
                 if 0 <= i < len(self.cameras)]
-        stack, votes, seen = [own.q], np.zeros_like(own.q), np.zeros_like(own.q)
-        for other in sorted({*sources, *near}):
-            theirs = self._raws.get(other, partial(raw, other))
-            pair = self.views.half_pair(frame, other)
-            sampled = pair.sample(theirs.q, own.q, interpolation=cv2.INTER_NEAREST)
-            trust = pair.sample(theirs.confidence, own.q)
-            # Their depth of the point, brought back along our ray: z_s = (a + q b) / q, so q = a / (z_s - b).
-            theirs_z = np.float32(1) / np.maximum(sampled, 1e-12)
-            back = pair.a[..., 2] / np.where(theirs_z > pair.b[2], theirs_z - pair.b[2], np.nan)
-            agrees = (np.abs(back - own.q) < s.confirm_share * own.q) & (sampled > 0)
-            visible = (sampled > 0) & ~(back > own.q * (1 + 2 * s.confirm_share))  # not hidden by something nearer
-            stack.append(np.where(agrees, back, np.nan))
-            votes += np.where(agrees, 0.3 + 0.7 * trust, 0)
-            seen += visible
+        others = sorted({*sources, *near})
+        stack = np.empty((1 + len(others), *own.q.shape), np.float32)
+        stack[0], votes, seen = own.q, np.zeros_like(own.q), np.zeros_like(own.q)
+        for back, other in zip(stack[1:], others, strict=True):
+            theirs, pair = self._raws.get(other, partial(raw, other)), self.views.half_pair(frame, other)
+            confirm(back, votes, seen, own.q, theirs.q, theirs.confidence, pair.a, pair.b, np.float32(s.confirm_share))
         agreement = np.clip((votes - 0.5) / np.clip(0.5 * seen, 1.0, 3.0), 0, 1)
-        return _Median(_nan_median(np.stack(stack)), agreement)
+        return _Median(lower_median(stack), agreement)
 
     def _sharpened(self, frame: int, sources: Sequence[int], q: Array, confidence: Array) -> DepthMap:
         """At full size, edges where the picture has them."""
@@ -182,11 +187,11 @@ class DepthSolver:
             choice = choose(self.views.full_comparison(frame, beside), candidates, 4)
             confidence = confidence * choice.support
             q = choice.q
-        confidence = confidence * _away_from_edges(q)
+        confidence = _calibrated(confidence) * _away_from_edges(q)
         moving = self.views.moving(frame)
         if moving is not None:
             q, confidence = np.where(moving, 0, q), np.where(moving, 0, confidence)
-        return self._delivered(frame, q, _calibrated(confidence))
+        return self._delivered(frame, q, confidence)
 
     def _delivered(self, frame: int, q: Array, confidence: Array) -> DepthMap:
         warp = self.views.warp(frame)
@@ -205,16 +210,20 @@ def solve_depth(solver: DepthSolver, folder: DepthFolder, workdir: Path, progres
     frames = solver.cameras.frames
     workdir.mkdir(parents=True, exist_ok=True)
     files = {frame: workdir / f"raw_{frame:06d}.npz" for frame in frames}
-    for done, frame in enumerate(frames):
+
+    def first(frame: int) -> None:
         if not files[frame].exists():
             _write_raw(files[frame], solver.raw(frame))
-        if progress is not None:
-            progress(done + 1, 2 * len(frames))
-    for done, frame in enumerate(frames):
+
+    def second(frame: int) -> None:
         if frame not in folder:
             folder.write(frame, solver.fused(frame, lambda n: _read_raw(files[n])))
-        if progress is not None:
-            progress(len(frames) + done + 1, 2 * len(frames))
+
+    with one_opencv_thread(), ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as pool:
+        for before, step in ((0, first), (len(frames), second)):
+            for done, _ in enumerate(pool.map(step, frames)):
+                if progress is not None:
+                    progress(before + done + 1, 2 * len(frames))
     for path in files.values():
         path.unlink(missing_ok=True)
 
@@ -290,14 +299,9 @@ def _calibrated(confidence: Array) -> Array:
 
 
 def _away_from_edges(q: Array) -> Array:
-    """Factor below 1 within two pixels of a depth edge: which side such a pixel belongs to is a toss-up."""
-    kernel = np.ones((5, 5), np.uint8)
-    jump = cv2.dilate(q, kernel) - cv2.erode(q, kernel)
-    return np.where(jump > 0.1 * q, np.float32(0.5), np.float32(1))
-
-
-def _nan_median(stack: Array) -> Array:
-    """Lower median along axis 0 of what is not nan; row 0 is never nan."""
-    ordered = np.sort(stack, axis=0)  # nan sorts last
-    middle = (np.isfinite(stack).sum(0) - 1) // 2
-    return np.take_along_axis(ordered, middle[None], 0)[0]
+    """Factor below 1 within two pixels of a depth edge, where which side a pixel belongs to is a toss-up, and on the
+    near side as far as flow's patches reach, which drag the background along with what stands before it."""
+    near, far = (np.ones((2 * px + 1,) * 2, np.uint8) for px in (2, FLOW_REACH_PX))
+    close = cv2.dilate(q, near) - cv2.erode(q, near) > 0.1 * q
+    before = 1.1 * cv2.erode(q, far) < q
+    return np.where(close, np.float32(0.5), np.float32(1)) * np.where(before, np.float32(0.6), np.float32(1))

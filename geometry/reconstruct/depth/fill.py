@@ -10,6 +10,9 @@ import numpy as np
 
 Array = np.ndarray
 
+FAR_GAIN = 3  # power of the distance by which what is farther counts more
+ENOUGH_KNOWN = 0.02  # weight around, on which a guess is half as good as it can be
+
 
 @dataclass(frozen=True)
 class Filler:
@@ -19,6 +22,7 @@ class Filler:
     points_px: Array  # (K, 2) where the depth of sparse points is known
     points_q: Array  # (K,)
     bounds: tuple[float, float]
+    typical_q: float
 
     @classmethod
     def of(cls, picture: Array, points_px: Array, points_q: Array, typical_q: float, strength: float,
@@ -28,16 +32,28 @@ class Filler:
         guide = cv2.bilateralFilter(picture, 5, 30, 2)
         smooth = cv2.ximgproc.createFastGlobalSmootherFilter(guide, strength, sigma)
         known = points_q if len(points_q) else np.array([typical_q])
-        return cls(smooth.filter, points_px, points_q, (0.3 * float(known.min()), 3 * float(known.max())))
+        return cls(smooth.filter, points_px, points_q, (0.3 * float(known.min()), 3 * float(known.max())),
+                   float(np.median(known)))
 
     def fill(self, q: Array, weight: Array) -> Array:
         """``q`` (H, W) spread from where ``weight`` is, and from the sparse points."""
-        weight = weight.astype(np.float32) + np.float32(1e-6)
+        weight = weight.astype(np.float32) * self._behind(q) + np.float32(1e-6)
         total = weight * q
         column, row = self.points_px[:, 0].astype(int), self.points_px[:, 1].astype(int)
-        total[row, column] += (0.5 * self.points_q).astype(np.float32)
-        weight[row, column] += np.float32(0.5)
+        of_points = np.float32(0.5) * self._behind(self.points_q)
+        total[row, column] += of_points * self.points_q.astype(np.float32)
+        weight[row, column] += of_points
         return np.clip(fill_planar(self.smooth, total / weight, weight), *self.bounds).astype(np.float32)
+
+    def _behind(self, q: Array) -> Array:
+        """Weight by distance, float32. What borders on a blank region is the region itself or stands before it: the
+        farther it is, the likelier it goes on."""
+        return np.clip(q / self.typical_q, 0.2, 5).astype(np.float32) ** np.float32(-FAR_GAIN)
+
+    def known(self, weight: Array) -> Array:
+        """In [0, 1]: how much of ``weight`` (H, W) there is around in the picture's region."""
+        around = self.smooth(weight.astype(np.float32))
+        return np.clip(around / (around + np.float32(ENOUGH_KNOWN)), 0, 1)
 
 
 def fill_planar(smooth: Callable[[Array], Array], q: Array, weight: Array) -> Array:

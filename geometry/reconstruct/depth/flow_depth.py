@@ -7,17 +7,18 @@ line is that of the picture's texture along it, so every view's inverse depth co
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from geometry.reconstruct.depth.pair import Pair, Triangulation
+from geometry.reconstruct.depth.kernels import fuse_views
 
 Array = np.ndarray
 
+FINEST_SCALE = 1  # of the flow, as a power of one half
+FLOW_REACH_PX = 8  # half a patch of it, on the whole picture
 FLOW_NOISE_PX = 0.15
 TEXTURE_LEVELS = 2.0  # grey levels per px along the epipolar line where the flow's error has doubled
 PATCH_PX = 9  # that flow follows as one
@@ -37,15 +38,16 @@ class FlowDepth:
     of_its_own: Array
 
 
-def dense_flows(grey: Array, others: Sequence[Array]) -> list[Array]:
-    """Flow from ``grey`` to each of ``others``, each on one thread: the blocks of DIS follow their number."""
-    with one_opencv_thread(), ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda other: _dense_flow(grey, other), others))
+def dense_flows(grey: Array, others: Sequence[Array], expected: Sequence[Array]) -> Array:
+    """(V, H, W, 2) flow from ``grey`` to each of ``others``, on one thread: the blocks of DIS follow their number.
 
-
-def _dense_flow(a: Array, b: Array) -> Array:
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return dis.calc(a, b, np.zeros((*a.shape, 2), np.float32))
+    ``expected`` are flows that DIS tries at every scale beside what it has found so far: it is they that lead through
+    what repeats, and over steps that are larger than things are.
+    """
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    dis.setFinestScale(FINEST_SCALE)
+    with one_opencv_thread():
+        return np.stack([dis.calc(grey, other, flow) for other, flow in zip(others, expected, strict=True)])
 
 
 @contextmanager
@@ -58,50 +60,36 @@ def one_opencv_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def fuse_flows(grey: Array, pairs: Sequence[Pair], flows: Sequence[Array], still: Sequence[Array | None],
+def fuse_flows(grey: Array, lines: Sequence[tuple[Array, Array]], flows: Array, moving: Sequence[Array | None],
                typical_q: float) -> FlowDepth:
-    """Robust inverse-variance mean over the views of what flow triangulates to.
+    """Robust inverse-variance mean over the views of what their ``flows`` (V, H, W, 2) triangulate to.
 
-    ``still`` is, for each view, a float32 picture of the source that is 0 where something moves, or None.
+    ``lines`` are the views' ``pair.line_of``; ``moving`` (H, W) bool is, for each view, what moves in it, or None.
     """
-    views = [pair.triangulate(flow) for pair, flow in zip(pairs, flows, strict=True)]
-    slopes2 = _slopes_along_lines(grey, views)
+    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0)
+    gx = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32)
+    gy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32)
+    a, b = (np.stack(parts).astype(np.float32) for parts in zip(*lines, strict=True))
+    usable = np.stack([_lands_on_still(*each) for each in zip(flows, moving, strict=True)])
+    q, total, spread2, agreeing, slopes2 = fuse_views(
+        flows, a, b, usable, gx, gy, (0.02 * typical_q, 50 * typical_q), AGREEING)
     grain = WHITE_NOISE * grain_level(grey) ** 2
     texture = np.maximum(cv2.GaussianBlur(slopes2, (0, 0), 2.5) - grain, 0)
     close = np.maximum(cv2.GaussianBlur(slopes2, (0, 0), 1.0) - grain, 0)
     of_its_own = np.minimum(3 * close / (cv2.blur(slopes2, (PATCH_PX, PATCH_PX)) + np.float32(1e-3)), 1)
     noise2 = FLOW_NOISE_PX**2 * (1 + TEXTURE_LEVELS**2 / np.maximum(texture, 1e-3))
-    weights = [_inverse_variance(*each, noise2) for each in zip(views, flows, still, strict=True)]
-    qs, ws = np.stack([view.q for view in views]), np.stack(weights)
-    ws *= (qs > 0.02 * typical_q) & (qs < 50 * typical_q)
-    q = _weighted_median(qs, ws)
-    for _ in range(2):
-        relative2 = ((qs - q) / np.maximum(q, 1e-9)) ** 2
-        robust = ws / (1 + relative2 / AGREEING**2)
-        total = robust.sum(0)
-        q = np.where(total > 0, (robust * qs).sum(0) / np.maximum(total, 1e-12), q)
-    spread2 = (robust * ((qs - q) / np.maximum(q, 1e-9)) ** 2).sum(0) / np.maximum(total, 1e-12)
-    promised2 = 1 / np.maximum(total * q * q, 1e-12)
-    agreeing = (robust > 0.3 * ws).sum(0) * (total > 0)
-    error = np.sqrt(promised2 + spread2 / 2) + np.where(agreeing < 2, 0.1, 0)
-    return FlowDepth(q.astype(np.float32), np.minimum(error, 1).astype(np.float32), texture, of_its_own)
+    promised2 = noise2 / np.maximum(total * q * q, 1e-12)
+    error = np.sqrt(promised2 + spread2 / 2) + np.where(agreeing < 2, np.float32(0.1), np.float32(0))
+    return FlowDepth(q, np.minimum(error, 1), texture, of_its_own)
 
 
-def _inverse_variance(view: Triangulation, flow: Array, still: Array | None, noise2: Array) -> Array:
-    """Of one view's q; nearly 0 where the match is wrong, outside, or on something mobile."""
+def _lands_on_still(flow: Array, moving: Array | None) -> Array:
+    """Whether the place (H, W) that ``flow`` leads to stands still."""
     h, w = flow.shape[:2]
+    if moving is None:
+        return np.ones((h, w), bool)
     x, y = flow[..., 0] + np.arange(w, dtype=np.float32), flow[..., 1] + np.arange(h, dtype=np.float32)[:, None]
-    inside = (x >= 0) & (y >= 0) & (x <= w - 1) & (y <= h - 1)
-    weight = inside * np.exp(-(view.across_px**2)) * view.px_per_q**2 / noise2
-    return weight if still is None else weight * (cv2.remap(still, x, y, cv2.INTER_LINEAR) > 0.99)
-
-
-def _slopes_along_lines(grey: Array, views: Sequence[Triangulation]) -> Array:
-    """Square gradient, grey levels per px, along the epipolar lines: only that can tell depth."""
-    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0)
-    gx = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32)
-    gy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32)
-    return sum(((gx * v.direction_x + gy * v.direction_y) ** 2 for v in views), np.zeros_like(gx)) / len(views)
+    return cv2.remap((~moving).astype(np.float32), x, y, cv2.INTER_LINEAR) > 0.99
 
 
 def grain_level(grey: Array) -> float:
@@ -109,12 +97,3 @@ def grain_level(grey: Array) -> float:
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     response = np.abs(cv2.filter2D(grey.astype(np.float32), -1, kernel))
     return float(np.percentile(response[::2, ::2], 25) / 0.3186 / 6)
-
-
-def _weighted_median(values: Array, weights: Array) -> Array:
-    """Along axis 0; 0 where no weight is."""
-    order = np.argsort(values, axis=0)
-    values, weights = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
-    cumulated = np.cumsum(weights, 0)
-    index = np.minimum((cumulated < 0.5 * cumulated[-1]).sum(0), len(values) - 1)
-    return np.take_along_axis(values, index[None], 0)[0] * (cumulated[-1] > 0)

@@ -7,6 +7,7 @@ import pytest
 
 from geometry import rigid
 from geometry.camera import Camera
+from geometry.reconstruct.depth.fill import Filler
 from geometry.reconstruct.depth.framed import behind_planes, behind_rims
 from geometry.reconstruct.depth.planes import find_planes, likely_planes, plane_q
 from geometry.scene import Plane
@@ -84,3 +85,16 @@ def test_four_things_that_are_no_frame_hide_nothing():
     assert not behind_rims(seen).any()
     seen[seen > 0.2] = 0.4  # on one plane they are one
     assert behind_rims(seen)[25:75, 50:95].all()
+
+
+def test_a_blank_region_takes_the_depth_of_what_is_farther():
+    # A grey wall; what is known of it are a near post on the left of it and the far floor's edge on the right.
+    picture = np.full((40, 60, 3), 128, np.uint8)
+    q, weight = np.zeros((40, 60), np.float32), np.zeros((40, 60), np.float32)
+    q[:, 2], weight[:, 2] = 1.0, 0.3
+    q[:, 57], weight[:, 57] = 0.25, 0.3
+    filler = Filler.of(picture, np.zeros((0, 2)), np.zeros(0), 0.5, 300.0, 3.0)
+    filled = filler.fill(q, weight)
+    assert filled[20, 30] == pytest.approx(0.25, abs=0.05)
+    known = filler.known(weight)
+    assert known[20, 57] > known[20, 45] > known[20, 30] > 0
