@@ -32,11 +32,12 @@ def test_everything_that_can_be_asked_for() -> None:
         "previs town.glb --camera Camera.001 --range 4-9 --size 720x480 --rate 25 --up-axis -z --reference look.png "
         "--aligned-frame 5 --region 'left roof 1=0,1.5,20,30' --region a=b=1,2,3,4 --prompt 'snowy night' "
         "--style-adapter style --anchor 7=old/0007.png --anchor 8 --redo 4 --redo 9=3 --anchors-backend "
-        "qwen-image-union --inbetween-backend embedded --seed 3 --no-cache --out o"
+        "qwen-image-union --inbetween-backend embedded --seed 3 --no-cache --move orbit=left:40 --animation walk "
+        "--out o"
     )
     assert request == PrevisRequest(
         PrevisShot("town.glb", camera="Camera.001", first_frame=4, last_frame=9, width_px=720, height_px=480, rate=25.0,
-                   up_axis="-z"),
+                   up_axis="-z", move="orbit=left:40", animation="walk"),
         PrevisStyle("look.png", 5, (StyleRegion("left roof 1", (0.0, 1.5, 20.0, 30.0)),
                                     StyleRegion("a=b", (1.0, 2.0, 3.0, 4.0))), "snowy night", "style"),
         anchors=(AnchorEdit(7, "old/0007.png"), AnchorEdit(8), AnchorEdit(4, redo=1), AnchorEdit(9, redo=3)),
