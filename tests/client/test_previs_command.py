@@ -9,6 +9,7 @@ import pytest
 from backlot import (
     AnchorEdit,
     AnchorsRequest,
+    BacklotError,
     GuidesRequest,
     InvalidRequest,
     PrevisRequest,
@@ -72,6 +73,7 @@ def test_cameras_of_another_file(camera: str, tmp_path: Path, monkeypatch: pytes
     ("line", "message"),
     [
         ("previs town.glb --out o", "--reference: expected a picture, got nothing"),
+        (f"{ONE} --frames 0", "--frames: expected a whole number >= 1, got '0'"),
         (f"{ONE} --size 720", "--size: expected WxH in pixels, got '720'"),
         (f"{ONE} --size 0x9", "--size: expected WxH in pixels, got '0x9'"),
         (f"{ONE} --region 1,2,3,4", "--region: expected NAME=X0,Y0,X1,Y1, got '1,2,3,4'"),
@@ -94,3 +96,7 @@ def test_errors_name_the_flag() -> None:
     message = "style.regions[2].box: expected a part of the 9 x 9 picture, got 1,2,30,4"
     error = InvalidRequest(message, field="style.regions[2].box")
     assert in_flags(error) == "--region: expected a part of the 9 x 9 picture, got 1,2,30,4"
+    absent = BacklotError("anchors_backend: checkpoint flux1-dev-hed: no model_index.json in flux1-dev-hed")
+    assert in_flags(absent) == "--anchors-backend: checkpoint flux1-dev-hed: no model_index.json in flux1-dev-hed"
+    own = BacklotError("previs.anchors_backend: checkpoint x: no model_index.json")  # a key of the configuration
+    assert in_flags(own) == str(own)

@@ -226,7 +226,8 @@ def test_what_is_wrong_with_the_shot_is_named(studio: Studio, tmp_path: Path) ->
     assert (none.field, none.got) == ("shot.camera", "only the objects lone")
     assert none.expected == "one in the file, or a file of cameras, or a move"
     (tmp_path / "points.obj").write_text("v 0 0 0\n")
-    assert refused(studio, shot=shot(studio, scene=str(tmp_path / "points.obj"))).field == "shot.scene"
+    loose = refused(studio, shot=shot(studio, scene=str(tmp_path / "points.obj")))
+    assert (loose.field, "at least one object with triangles, got none" in str(loose.got)) == ("shot.scene", True)
     assert refused(studio, shot=shot(studio, first_frame=3, last_frame=FRAMES)).got == f"3-{FRAMES}"
     assert refused(studio, shot=shot(studio, width_px=64, height_px=64)).field == "style.reference"
     guides = GuidesRequest(shot(studio, width_px=64, height_px=64))

@@ -203,7 +203,7 @@ def _add_previs(commands: Any) -> None:
         help="such as orbit=left:40+dolly=in:0.5, from where that camera stands first; or from one that sees all of a "
         "scene without cameras",
     )
-    shot.add_argument("--frames", metavar="N", type=read.whole, default=0, help="how many, instead of --range")
+    shot.add_argument("--frames", metavar="N", type=read.count, default=0, help="how many, instead of --range")
     shot.add_argument("--size", metavar="WxH", type=read.size, default=(0, 0), help="of the pictures")
     shot.add_argument("--rate", metavar="FPS", type=read.positive, default=0.0, help="frames per second; default: 24")
     shot.add_argument("--up-axis", metavar="AXIS", type=read.axis, help="of an OBJ or PLY; default: +y")
