@@ -257,6 +257,25 @@ def test_checkpoints_that_cannot_be_used(place: tuple[Studio, Settings], tmp_pat
         studio.run(previs.run_previs, request(studio), replace(settings, previs=wrong))
 
 
+@pytest.mark.parametrize(("spoil", "message"), [("pickle", "expected .*safetensors in .*, got .*bin"), ("cut", "1 tensor.s. of .* are missing")])
+def test_spoiled_weights_are_found_before_anything_is_drawn(tmp_path: Path, spoil: str, message: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    studio = Studio(tmp_path, yard(COUNT, (48, 32)))
+    manifest = named("qwen_controlnet", tmp_path / "qwen")
+    (weights,) = (tmp_path / "qwen").rglob("transformer/*.safetensors")
+    if spoil == "pickle":
+        weights.rename(weights.with_suffix(".bin"))
+    else:
+        tensors = load_file(weights)
+        tensors.pop(sorted(tensors)[0])
+        save_file(tensors, weights, {"format": "pt"})
+    settings = Settings(previs=PrevisSettings(manifest), models=ModelsSettings(runtime=RuntimeSettings("cpu")))
+    with pytest.raises(Unsupported, match=f"(?s)previs.anchors_backend: .*({message})"):
+        studio.run(previs.run_previs, request(studio), settings)
+    assert "guides" not in studio.ran
+
+
 def source_of(film_set: FilmSet) -> GuideSource:
     return GuideSource(film_set.instances, film_set.path)
 
