@@ -257,7 +257,10 @@ def test_checkpoints_that_cannot_be_used(place: tuple[Studio, Settings], tmp_pat
         studio.run(previs.run_previs, request(studio), replace(settings, previs=wrong))
 
 
-@pytest.mark.parametrize(("spoil", "message"), [("pickle", "expected .*safetensors in .*, got .*bin"), ("cut", "1 tensor.s. of .* are missing")])
+@pytest.mark.parametrize(("spoil", "message"), [
+    ("pickle", "expected .*safetensors in .*, got .*bin"),
+    ("cut", "1 tensor.s. of .* are missing"),
+])  # fmt: skip
 def test_spoiled_weights_are_found_before_anything_is_drawn(tmp_path: Path, spoil: str, message: str) -> None:
     from safetensors.torch import load_file, save_file
 
