@@ -17,7 +17,7 @@ from geometry.coverage import Coverage
 from geometry.guides import GuideSource
 from geometry.shapes import expect_shape
 from geometry.survey import Survey
-from geometry.warp import Painted, merged
+from geometry.warp import RIM_PX, Painted, hidden_px, merged
 
 Array = np.ndarray
 CANDIDATES = 72  # of longer shots this many frames, evenly spread, stand for all
@@ -122,11 +122,19 @@ def carry_many(pictures: Mapping[int, Array], source: GuideSource, to_frame: int
         raise ValueError("pictures: expected at least one anchor, got none")
     view = Coverage(source.sight(to_frame))
     frames = _showing_most(source, to_frame, sorted(pictures))
-    layers = [Painted.of(source.sight(frame), pictures[frame]).seen_from(view) for frame in frames]
+    still_beside = hidden_px(view) <= RIM_PX + 1
+    layers = [_seen(Painted.of(source.sight(frame), pictures[frame]), view, still_beside) for frame in frames]
     quality = np.max([layer[..., 3] for layer in layers], axis=0)
     found = merged(view, layers)
     picture = np.clip(np.rint(found.picture), 0, 255).astype(np.uint8)
     return Carried(picture, found.known.astype(np.float32), quality)
+
+
+def _seen(painted: Painted, view: Coverage, still_beside: Array) -> Array:
+    """As ``Painted.seen_from``; the rims of what hid a surface count where something does in ``view`` as well. Where it
+    has moved on they would stay behind as its outline."""
+    whole = painted.seen_from(view, still_beside)
+    return np.where(still_beside[..., None], whole, painted.without_rims().seen_from(view, ~still_beside))
 
 
 def _showing_most(source: GuideSource, frame: int, by: list[int]) -> list[int]:

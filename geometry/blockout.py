@@ -15,7 +15,9 @@ from typing import Protocol
 
 import numpy as np
 
+from geometry import rigid
 from geometry.camera import Camera
+from geometry.gltf import NoSuchAnimation
 from geometry.mesh import Mesh, MeshError, baked
 from geometry.render.base import Instance
 from geometry.trajectory import CameraPath
@@ -25,6 +27,8 @@ ASPECT_SLACK = 0.005  # 854 x 480 is a scaled 1920 x 1080
 GLTF_SUFFIXES = (".glb", ".gltf")
 USD_SUFFIXES = (".usd", ".usda", ".usdc", ".usdz")
 STILL_SUFFIXES = (".obj", ".ply")
+FROM = np.array([0.55, 0.4, 1.0])  # where a camera stands that was not told
+BOUNDED = 9  # frames of a longer shot whose bounds stand for all
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,17 @@ class Blockout:
         """What stands where; meshes that keep their shape are the same objects at every time."""
         return tuple(body.instance(frame, k + 1) for k, body in enumerate(self.bodies))
 
+    def framed(self, lens: Camera, frames: Sequence[int]) -> tuple[Array, float]:
+        """``camera_from_world`` (4, 4) of a camera that sees everything in all ``frames``, from the front right and a
+        little above; and how far it stands from the middle of it."""
+        stops = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, BOUNDED).astype(int))]
+        bounds = np.array([_bounds(self.instances(frame)) for frame in stops])
+        low, high = bounds[:, 0].min(0), bounds[:, 1].max(0)
+        middle, radius = (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 1e-9)
+        half_angle = np.arctan(min(lens.wh[0] / lens.fx, lens.wh[1] / lens.fy) / 2)
+        distance = radius / float(np.sin(half_angle))
+        return rigid.look_at(middle + FROM / np.linalg.norm(FROM) * distance, middle), distance
+
     def camera_path(
         self, wh: tuple[int, int], name: str | None = None, frames: Sequence[int] | None = None
     ) -> CameraPath:
@@ -171,7 +186,7 @@ def load_blockout(
     contradict each other). ``up_axis`` overrides what OBJ and PLY are taken for (+y).
 
     Raises ``MeshError`` for a missing or unreadable file, an unknown format, no triangles and coordinates that are not
-    finite. Missing textures are warnings.
+    finite, and ``NoSuchAnimation``. Missing textures are warnings.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -183,7 +198,7 @@ def load_blockout(
     try:
         blockout = _read(path, rate, animation, up_axis)
     except MeshError as error:
-        raise MeshError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        raise type(error)(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except Exception as error:  # the readers raise whatever a broken byte leads them to
         raise MeshError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
     if not blockout.bodies:
@@ -201,6 +216,8 @@ def _read(path: Path, rate: Fraction, animation: str | None, up_axis: str | None
         from geometry.blockout_gltf import read_gltf
 
         return read_gltf(path, rate, animation)
+    if animation is not None:
+        raise NoSuchAnimation(f"animation: expected none of a {path.suffix} file, got {animation!r}")
     if path.suffix.lower() in USD_SUFFIXES:
         from geometry.blockout_usd import read_usd
 
@@ -232,6 +249,12 @@ def _is_similarity(matrix: Array) -> bool:
     gram = matrix[:3, :3].T @ matrix[:3, :3]
     scale = np.trace(gram) / 3
     return bool(np.abs(gram - scale * np.eye(3)).max() <= 1e-6 * scale and np.linalg.det(matrix[:3, :3]) > 0)
+
+
+def _bounds(instances: Sequence[Instance]) -> Array:
+    """(2, 3) world: the lowest and the highest coordinates."""
+    points = [rigid.transform(item.world_from_object, mesh.vertices) for item in instances for mesh in item.meshes]
+    return np.array([np.min([p.min(0) for p in points], 0), np.max([p.max(0) for p in points], 0)])
 
 
 def _listed(names: Sequence[str]) -> str:

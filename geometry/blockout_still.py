@@ -36,6 +36,8 @@ def _obj_meshes(path: Path) -> list[tuple[str, Mesh]]:
     import trimesh
 
     owners, by_objects = _obj_owners(path)
+    if not owners:  # the reader would make something of loose points
+        return []
     scene = trimesh.load_scene(
         str(path), process=False, group_material=True, split_objects=by_objects, split_groups=not by_objects
     )

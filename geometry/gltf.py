@@ -30,6 +30,10 @@ GLB_MAGIC, JSON_CHUNK, BIN_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 PACKED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
 
 
+class NoSuchAnimation(MeshError):
+    """The file has none of that name."""
+
+
 @dataclass(frozen=True)
 class Track:
     """Key frames of one property: ``times`` (K,) seconds; ``values`` (K, C), of a spline (3 K, C): slope in, value,
@@ -157,11 +161,11 @@ def read_tracks(document: Document, animation: str | None = None) -> tuple[dict[
     """Tracks by pointer, and warnings. Animations that move different things play together; one that moves what an
     earlier one moves (another take of a character, say) is left out. ``animation`` names the only one to play.
 
-    Raises ``ValueError`` for a name that is not there.
+    Raises ``NoSuchAnimation`` for a name that is not there.
     """
     takes = {str(take.get("name", i)): take for i, take in enumerate(document.json.get("animations", []))}
     if animation is not None and animation not in takes:
-        raise ValueError(f"animation: expected one of {', '.join(takes) or '(none)'}, got {animation!r}")
+        raise NoSuchAnimation(f"animation: expected one of {', '.join(takes) or '(none)'}, got {animation!r}")
     tracks: dict[str, Track] = {}
     warnings = []
     for name, take in takes.items():

@@ -14,11 +14,13 @@ relative to the source's, so what it does not name is as it was there. Lengths a
 | ``handheld`` | a seed: ``handheld=7:1`` | the sway of an operator; 1 is a steady one |
 
 The world of a path is the source camera's frame (OpenCV axes: x right, y down, z forward): ``camera_from_world`` of the
-source view is the identity. The pivot lies on its optical axis.
+source view is the identity. The pivot lies on its optical axis; what orbits left or right turns about ``up``, which is
+the picture's unless it is said where the world's lies.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Literal, get_args
@@ -31,7 +33,9 @@ from geometry.camera import Camera
 from geometry.trajectory import CameraPath
 
 Array = np.ndarray
+Triple = Sequence[float] | Array
 Easing = Literal["smooth", "linear", "none"]
+UP = (0.0, -1.0, 0.0)  # of a picture, in the camera's axes
 
 # Kind, direction: the setting that changes, and its sign.
 STEPS: dict[str, dict[str, tuple[str, int]]] = {
@@ -70,8 +74,8 @@ class Setting:
         """``share`` in [0, 1] of the way to another."""
         return Setting(*(_between(getattr(self, f.name), getattr(other, f.name), share) for f in fields(Setting)))
 
-    def view(self, camera: Camera, pivot_depth: float) -> tuple[Camera, Array]:
-        """The lens and its (4, 4) ``camera_from_world`` there.
+    def view(self, camera: Camera, pivot_depth: float, up: Triple = UP) -> tuple[Camera, Array]:
+        """The lens and its (4, 4) ``camera_from_world`` there; ``up``: a unit vector.
 
         Raises ``ValueError`` when a dolly-zoom reaches the pivot.
         """
@@ -81,7 +85,8 @@ class Setting:
             )
         zoom = 1 - self.dolly_zoom / pivot_depth
         pivot = np.array([0.0, 0.0, pivot_depth])
-        around = Rotation.from_euler("YX", [-self.orbit_yaw_deg, -self.orbit_pitch_deg], degrees=True).as_matrix()
+        lifted = Rotation.from_euler("X", -self.orbit_pitch_deg, degrees=True)
+        around = (Rotation.from_rotvec(np.radians(self.orbit_yaw_deg) * np.asarray(up)) * lifted).as_matrix()
         turned = Rotation.from_euler("YXZ", [self.pan_deg, self.tilt_deg, self.roll_deg], degrees=True).as_matrix()
         offset = np.array([self.x, self.y, self.z + self.dolly_zoom])
         world_from_camera = rigid.rigid(around, pivot - around @ pivot) @ rigid.rigid(turned, offset)
@@ -128,7 +133,7 @@ def parse_move(spec: str) -> Move:
 
 def camera_path(
     move: Move, camera: Camera, frames: int, *, pivot_depth: float, easing: Easing = "smooth", seed: int = 0,
-    rate: float = 24.0, loop: bool = False,
+    rate: float = 24.0, loop: bool = False, up: Triple = UP,
 ) -> CameraPath:
     """The path of frames 0 .. ``frames`` - 1, which starts at the source view.
 
@@ -147,7 +152,7 @@ def camera_path(
     sways = _sways(move.handheld, seed, frames, rate, loop)
     cameras, poses = [], []
     for frame in range(frames):
-        lens, pose = _at(keys, frame, easing).view(camera, pivot_depth)
+        lens, pose = _at(keys, frame, easing).view(camera, pivot_depth, up)
         if sways is not None:
             pose = _swayed(pose, sways[frame], pivot_depth)
         cameras.append(lens)

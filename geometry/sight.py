@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from geometry.camera import Camera
-from geometry.rigid import transform
+from geometry.rigid import inverse, transform
 from geometry.scene import GBuffer
 from geometry.sight_kernels import NOTHING, attributes, seen_faces
 from geometry.surface import Surface
@@ -70,13 +70,20 @@ class Sight:
         return np.append(self.surface.topology.albedo_id, np.int32(0))[self.face]
 
     def seen_from_inside(self) -> tuple[int, ...]:
-        """Ids of closed objects whose inner side is seen: the camera may stand in a wall."""
-        topology = self.surface.topology
+        """Ids of closed objects round the camera whose inner side is seen: it may stand in a wall. Others show theirs
+        because their faces are turned inside out."""
+        topology, eye = self.surface.topology, inverse(self.camera_from_world)[:3, 3]
         is_leaky = np.zeros(int(topology.object_id.max()) + 1, bool)
         is_leaky[topology.object_id[topology.is_open.any(1)]] = True
         seen = np.unique(self.face[self.face != NOTHING])
         inner = np.unique(topology.object_id[seen[self.from_behind[seen]]])
-        return tuple(int(i) for i in inner[~is_leaky[inner]])
+        return tuple(int(i) for i in inner[~is_leaky[inner]] if self._may_hold(i, eye))
+
+    def _may_hold(self, object_id: int, point: Array) -> bool:
+        """Whether ``point`` (3,) lies within an object's bounds."""
+        topology = self.surface.topology
+        corners = self.surface.vertices[topology.faces[topology.object_id == object_id]].reshape(-1, 3)
+        return bool(((corners.min(0) <= point) & (point <= corners.max(0))).all())
 
 
 def look(surface: Surface, camera: Camera, camera_from_world: Array) -> Sight:

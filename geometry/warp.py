@@ -25,6 +25,7 @@ from geometry.sight import Sight
 Array = np.ndarray
 LEVELS = 6  # of the picture's pyramid: a footprint of 96 px is filtered whole
 FEATHER = 0.04  # of the picture's height: how far before the end of what a view sees its quality falls
+RIM_PX = 2.0  # a picture reaches one px over a silhouette, and samples are mixed with those two px away
 LEAST_TRUST = 0.02  # what is seen at all is worth more than nothing
 GRAZING_COS = 0.25  # quality falls below this angle
 BANDS = ((2.0, 3), (7.0, 2), (24.0, 1))  # sigma in px of 480 rows, power of the weights of what is finer
@@ -46,6 +47,18 @@ class Painted:
         """From an (H, W, 3) uint8 picture. Raises ``ValueError`` for another raster."""
         coverage = Coverage(sight)
         return cls(sight, np.dstack([coverage.pure(picture), _trust(coverage)]))
+
+    def without_rims(self) -> Painted:
+        """With nothing known beside what hides more: however exact the geometry, brushes and filters of pictures reach
+        over silhouettes."""
+        coverage = Coverage(self.sight)
+        kept = hidden_px(coverage) > RIM_PX
+        texels = self.texels.copy()
+        texels[~kept, 3] = 0
+        around = smoothed(coverage, texels[None], RIM_PX)[0]
+        changed = ~kept & (around[..., 3] > 0)  # samples may still be mixed with them
+        texels[changed, :3] = around[changed, :3]
+        return Painted(self.sight, texels)
 
     @cached_property
     def _pyramid(self) -> tuple[Array, Array, Array]:
@@ -128,8 +141,7 @@ def smoothed(view: Coverage, layers: Array, sigma: float) -> Array:
 def _trust(coverage: Coverage) -> Array:
     """(H, W, 1) float32 in (0, 1]: low near the end of what is seen, and where sight grazes."""
     sight = coverage.sight
-    goes_on = warp_kernels.hidden_beside(sight.face, sight.nearness, coverage.links)
-    goes_on = np.pad(goes_on, 1)
+    goes_on = np.pad(_goes_on_beside(coverage), 1)  # the picture's edge ends it too
     distance = cv2.distanceTransform(goes_on, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
     inside = _smoothstep(distance / (FEATHER * goes_on.shape[0]))
     gbuffer = sight.gbuffer()
@@ -138,6 +150,16 @@ def _trust(coverage: Coverage) -> Array:
     cosine = np.abs((gbuffer.normal * to_camera).sum(-1)) / np.maximum(length, 1e-12)
     facing = np.where(gbuffer.object_id > 0, _smoothstep(cosine / GRAZING_COS), 1)
     return np.maximum(inside * facing, LEAST_TRUST)[..., None].astype(np.float32)
+
+
+def hidden_px(coverage: Coverage) -> Array:
+    """(H, W) float32: how far in px it is to where the surface goes on behind a nearer one."""
+    return cv2.distanceTransform(_goes_on_beside(coverage), cv2.DIST_L2, cv2.DIST_MASK_5)
+
+
+def _goes_on_beside(coverage: Coverage) -> Array:
+    sight = coverage.sight
+    return warp_kernels.hidden_beside(sight.face, sight.nearness, coverage.links)
 
 
 def _smoothstep(x: Array) -> Array:

@@ -147,6 +147,8 @@ def previs_shot(message: previs_pb2.PrevisShot, access: Access) -> requests.Prev
         height_px=message.height_px,
         rate=message.rate,
         up_axis=message.up_axis,
+        move=message.move,
+        animation=message.animation,
     )
 
 

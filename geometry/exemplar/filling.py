@@ -243,14 +243,28 @@ def _where_seen(view: Part, index: Array, sheet: Sheet) -> Array:
 
 def _spread(target: Canvas, source: Source, seen: Array) -> Array:
     """(h, w) int64 matches that stretch what the source shows of its largest chart over what is seen of the target: in
-    tiles that are not stretched themselves, or else a texel would come out many times beside itself."""
+    tiles that are not stretched themselves, or else a texel would come out many times beside itself. The larger the
+    target, the larger the tiles: what comes out several times lies far apart."""
     charts = source.sheet.index[source.usable]
     largest = source.usable & (source.sheet.index == np.bincount(charts).argmax())
     x, y, w, h = cv2.boundingRect(largest.astype(np.uint8))
     texel = np.moveaxis(np.indices(seen.shape[:2]), 0, -1)
-    middle = np.minimum(texel // TILE * TILE + TILE // 2, np.array(seen.shape[:2]) - 1)
+    extent = np.array((h, w))
+    tile = np.clip(TILE * _stretch(target, seen, extent), TILE, np.maximum(extent // 2, TILE)).astype(np.int64)
+    middle = np.minimum(texel // tile * tile + tile // 2, np.array(seen.shape[:2]) - 1)
     place = np.rint(seen[middle[..., 0], middle[..., 1]] * (h - 1, w - 1)).astype(np.int64) + texel - middle
     at = np.array((y, x)) + np.clip(place, 0, (h - 1, w - 1))
     nearest = distance_transform_edt(~largest, return_distances=False, return_indices=True)
     rows, columns = nearest[:, at[..., 0], at[..., 1]]
     return (rows * source.sheet.index.shape[1] + columns).astype(np.int64)
+
+
+def _stretch(target: Canvas, seen: Array, extent: Array) -> Array:
+    """(2,) how many texels of the target, down and across, there are for each of the source's ``extent``."""
+    is_open, stretch = target.state == OPEN, np.ones(2)
+    for axis in (0, 1):
+        step = np.linalg.norm(np.diff(seen, axis=axis) * extent, axis=-1)
+        both = np.delete(is_open, -1, axis) & np.delete(is_open, 0, axis) & (step > 0)
+        if both.any():
+            stretch[axis] = 1 / np.median(step[both])
+    return stretch

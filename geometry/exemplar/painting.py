@@ -130,7 +130,8 @@ def _painted(
             left[label] = surface
         else:
             surface.put(found, colours)
-    _dress(found, view, left, style, boxes, seed)
+    sky = Surface.of(view, 0, texture, sure, wanted).look(wanted.shape) if (view.labels == 0).any() else None
+    _dress(found, view, left, sky, style, boxes, seed)
     return shading.lit(found, shade)
 
 
@@ -169,9 +170,11 @@ class Surface:
 
 
 def _dress(
-    found: Array, view: Seen, left: Mapping[int, Surface], style: Array, boxes: Mapping[int, Box], seed: Sequence[int]
-) -> None:
-    """Give surfaces, by label, the texture of regions of ``style``: of their boxes, or of those that suit them."""
+    found: Array, view: Seen, left: Mapping[int, Surface], sky: regions.Look | None, style: Array,
+    boxes: Mapping[int, Box], seed: Sequence[int],
+) -> None:  # fmt: skip
+    """Give surfaces, by label, the texture of regions of ``style``: of their boxes, or of those that suit them; never
+    what looks like the ``sky`` of this view, where there is one."""
     surfaces: dict[int, Surface] = {}
     for label, surface in left.items():
         if label // MATERIALS in boxes:
@@ -183,8 +186,8 @@ def _dress(
     if not surfaces:
         return
     cut = regions.segmented(style)
-    looks = {key: surface.look(found.shape[:2]) for key, surface in surfaces.items()}
-    chosen = regions.assigned(looks, [key for key in looks if key < SIDES], regions.looks(style, cut))
+    looks = {key: surface.look(found.shape[:2]) for key, surface in surfaces.items()} | ({0: sky} if sky else {})
+    chosen = regions.assigned(looks, [0] if sky else [], regions.looks(style, cut))
     examples = {group: Example(style, np.isin(cut, group)) for group in set(chosen.values())}
     for key, surface in surfaces.items():
         surface.put(found, dressed(surface.part, examples[chosen[key]], np.random.default_rng([*seed, key])))

@@ -1,9 +1,10 @@
 """Which part of a style picture a surface shall look like.
 
-The picture is cut into connected regions of like colour, texture and place (k-means). Surfaces and regions are then
-matched where that costs least in all: by place and share of the picture, and by the colours that are known already of
-a surface; large surfaces count more, and a region costs more each time it is used again. The background looks for
-what is smooth, bright and high.
+The picture is cut into connected regions of like colour, texture and place (k-means); bands along the borders of
+others, which look like a bit of both, belong to none. Surfaces and regions are then matched where that costs least in
+all: by place and share of the picture, or, once something is known of a surface, by its colour above all; large
+surfaces count more, and a region costs more each time it is used again for what is new. The background looks for what
+is smooth, bright and high.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 Array = np.ndarray
 CLOSED_PX = 23  # of the working picture: narrower scraps inside a region become part of it
+BAND_PX, LEAST_CORE = 9, 1 / 3  # a region of which less than this share is as wide is a band: roughness reaches so far
 PLACE = 4  # features before this one are a look
 SAME_LOOK = 0.07  # clusters whose looks are nearer differ in place only
 WORKING_PX = 192  # the longer side
@@ -26,6 +28,7 @@ REUSE = 0.25  # what a region costs more each time it is used again
 LEAST_SAY = 0.05  # what a surface's fit counts beside the root of its share of the picture
 ALIKE, ALIKE_ROUGHNESS = 0.25, 0.1  # Lab / 100: how far from the background what goes on with it may look
 DOWN, ACROSS, SHARE, COLOUR = 1.0, 0.5, 0.22, 2.0  # weights of differences
+PLACE_OF_KNOWN = 0.2  # what its place counts still once a surface's colour is known
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,12 @@ class Place:
 @dataclass(frozen=True)
 class Look:
     """``colour`` (3,) Lab / 100, None = not known; ``roughness``: the usual deviation of Lab / 100 within a
-    few pixels."""
+    few pixels; ``beside``: the regions that touch it."""
 
     place: Place
     colour: Array | None
     roughness: float = 0.0
+    beside: frozenset[int] = frozenset()
 
 
 def segmented(picture: Array) -> Array:
@@ -66,13 +70,20 @@ def segmented(picture: Array) -> Array:
     for k in range(CLUSTERS):
         parts, labels, stats, _ = cv2.connectedComponentsWithStats((cluster == k).astype(np.uint8), connectivity=4)
         for part in range(1, parts):
-            if stats[part, cv2.CC_STAT_AREA] >= SMALLEST_SHARE * cluster.size:
+            if stats[part, cv2.CC_STAT_AREA] >= SMALLEST_SHARE * cluster.size and not _is_band(labels == part):
                 count += 1
                 regions[labels == part] = count
     if count == 0:
         regions[:] = 1
     regions = _with_scraps(regions)
     return cv2.resize(regions.astype(np.float32), (w, h), interpolation=cv2.INTER_NEAREST).astype(np.int32)
+
+
+def _is_band(mask: Array) -> bool:
+    box = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BAND_PX, BAND_PX))
+    wide = np.pad(mask.astype(np.uint8), BAND_PX, mode="edge")  # what the frame cuts goes on behind it
+    core = cv2.morphologyEx(wide, cv2.MORPH_OPEN, box)
+    return bool(core.sum() < LEAST_CORE * wide.sum())
 
 
 def _with_scraps(regions: Array) -> Array:
@@ -96,7 +107,9 @@ def looks(picture: Array, regions: Array) -> dict[int, Look]:
     for region in np.unique(regions[regions > 0]):
         inside = regions == region
         colour, roughness = lab[inside].mean(0), float(np.median(rough[inside]))
-        found[int(region)] = Look(Place.of(inside), colour, roughness)
+        rim = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        beside = frozenset(np.unique(regions[rim]).tolist()) - {0, int(region)}
+        found[int(region)] = Look(Place.of(inside), colour, roughness, beside)
     return found
 
 
@@ -114,29 +127,43 @@ def colour_of(picture: Array, mask: Array) -> Array:
 def assigned(
     surfaces: Mapping[int, Look], background: Sequence[int], regions: Mapping[int, Look]
 ) -> dict[int, tuple[int, ...]]:
-    """Surface -> regions. Those in ``background`` choose first, and what they take no other surface gets."""
+    """Surface -> regions. Those in ``background`` choose first: what suits best with all that goes on beside it. What
+    looks like that anywhere no other surface gets."""
     left = dict(regions)
     chosen: dict[int, tuple[int, ...]] = {}
     for label in background:
         best = min(regions, key=lambda r: _background_cost(surfaces[label], regions[r]))
-        chosen[label] = tuple(r for r in regions if _goes_on(regions[best], regions[r]))
-        left = {r: look for r, look in left.items() if r not in chosen[label]} or left
+        alike = {r for r in regions if r == best or _goes_on(regions[best], regions[r])}
+        chosen[label] = _connected(best, alike, regions)
+        left = {r: look for r, look in left.items() if r not in alike} or left
     labels = [label for label in surfaces if label not in background]
     if labels:
         names = list(left)
         uses = -(-len(labels) // len(names)) + 1
         cost = np.array([[_cost(surfaces[label], left[r]) for r in names] for label in labels])
         matters = np.sqrt([[surfaces[label].place.share] for label in labels]) + LEAST_SAY
-        again = np.concatenate([cost + REUSE * use for use in range(uses)], 1) * matters
+        reuse = np.array([[REUSE if surfaces[label].colour is None else 0.0] for label in labels])
+        again = np.concatenate([cost + reuse * use for use in range(uses)], 1) * matters
         rows, columns = linear_sum_assignment(again)
         chosen |= {labels[row]: (names[column % len(names)],) for row, column in zip(rows, columns, strict=True)}
     return chosen
 
 
+def _connected(first: int, among: set[int], regions: Mapping[int, Look]) -> tuple[int, ...]:
+    """``first`` and those of ``among`` that it touches, at first or at second hand: others may be seen through holes,
+    whose outline must not show."""
+    found, rim = {first}, {first}
+    while rim:
+        rim = {other for region in rim for other in regions[region].beside & among} - found
+        found |= rim
+    return tuple(sorted(found))
+
+
 def _cost(surface: Look, region: Look) -> float:
     a, b = surface.place, region.place
     cost = DOWN * (abs(a.top - b.top) + abs(a.bottom - b.bottom)) + ACROSS * abs(a.across - b.across)
-    return cost + SHARE * abs(np.log(a.share / b.share)) + _colour_cost(surface, region)
+    cost += SHARE * abs(np.log(a.share / b.share))
+    return cost * (1.0 if surface.colour is None else PLACE_OF_KNOWN) + _colour_cost(surface, region)
 
 
 def _background_cost(surface: Look, region: Look) -> float:

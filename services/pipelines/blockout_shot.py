@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from geometry.blockout import Blockout, expect_aspect, load_blockout
+from geometry import moves
+from geometry.blockout import Blockout, FileCamera, expect_aspect, load_blockout
+from geometry.camera import Camera
+from geometry.gltf import NoSuchAnimation
 from geometry.guides import GuideSource
 from geometry.mesh import MeshError
 from geometry.trajectory import CameraPath
@@ -19,9 +22,13 @@ from services.media import images
 from services.pipelines.inputs import mesh_digest
 from services.pipelines.requests import LARGEST_SIDE_PX, SMALLEST_SIDE_PX, PrevisShot, PrevisStyle
 
+Array = np.ndarray
 RATE = 24.0
+MOVE_FRAMES = 48  # of a move through a scene that stands still, where nothing says how many
+FIELD_DEG = 35.0  # of a camera that frames a scene without any, across the picture's smaller side
 ROWS, ASPECT = 480, 1.5  # of the picture where nothing says its size
 MOST_FRAMES = 100_000
+PIVOT_WH = (48, 32)
 KEEP = 8  # frames whose geometry stays in memory: anchors, and a frame with its neighbours for each thread
 
 
@@ -48,7 +55,11 @@ def open_shot(request: PrevisShot, style: PrevisStyle | None = None) -> Shot:
     """Raises ``InvalidRequest`` that names the field. Cameras are in the unit of the scene."""
     rate = Fraction(request.rate or RATE).limit_denominator(1001)
     try:
-        blockout = load_blockout(request.scene, rate=rate, up_axis=request.up_axis or None)
+        blockout = load_blockout(
+            request.scene, rate=rate, up_axis=request.up_axis or None, animation=request.animation or None
+        )
+    except NoSuchAnimation as error:
+        raise refused("shot.animation", error) from error
     except MeshError as error:
         raise InvalidRequest("shot.scene", "a scene with triangles", str(error)) from error
     aligned = style.aligned_frame if style is not None else None
@@ -57,7 +68,7 @@ def open_shot(request: PrevisShot, style: PrevisStyle | None = None) -> Shot:
         _imported(request, blockout, wh, rate, aligned) if request.cameras_file
         else _of_the_scene(request, blockout, wh, aligned)
     )
-    digest = f"{mesh_digest(Path(request.scene))} {rate} {request.up_axis}"
+    digest = f"{mesh_digest(Path(request.scene))} {rate} {request.up_axis} {request.animation}"
     return Shot(blockout, cameras, frames, rate, digest, blockout.warnings + notes)
 
 
@@ -79,16 +90,26 @@ def _raster(request: PrevisShot, blockout: Blockout, painted: Path | None) -> tu
         _expect_aspect("style.reference", header.wh, wh[0] / wh[1], "of the picture, as it is painted over a frame")
     if request.cameras_file:
         return wh
-    try:
-        camera = blockout.camera(request.camera or None)
-    except ValueError as error:
-        raise refused("shot.camera", error) from error
+    camera = _named(request, blockout)
     if wh is None:
-        return 2 * round(ROWS * (camera.aspect or ASPECT) / 2), ROWS
-    if camera.aspect is not None:
+        return 2 * round(ROWS * (getattr(camera, "aspect", None) or ASPECT) / 2), ROWS
+    if camera is not None and camera.aspect is not None:
         field = "shot.width_px" if request.width_px else "style.reference"
         _expect_aspect(field, wh, camera.aspect, f"of the camera {camera.name}")
     return wh
+
+
+def _named(request: PrevisShot, blockout: Blockout) -> FileCamera | None:
+    """None: the scene has none, and a move is asked for, which can start from one that frames it."""
+    if request.move and not (blockout.cameras or request.camera):
+        return None
+    try:
+        return blockout.camera(request.camera or None)
+    except ValueError as error:
+        told = refused("shot.camera", error)
+        if blockout.cameras or request.camera:
+            raise told from error
+        raise InvalidRequest("shot.camera", f"{told.expected}, or a file of cameras, or a move", told.got) from error
 
 
 def _expect_aspect(field: str, wh: tuple[int, int], aspect: float, whose: str) -> None:
@@ -104,14 +125,50 @@ Found = tuple[CameraPath, tuple[int, ...], tuple[str, ...]]
 
 def _of_the_scene(request: PrevisShot, blockout: Blockout, wh: tuple[int, int] | None, aligned: int | None) -> Found:
     assert wh is not None
-    moves = len(blockout.frames) > 1
-    frames = _frames(request, blockout.frames, bounded=moves)
+    if request.move:
+        return _moved(request, blockout, wh, aligned)
+    frames = _frames(request, blockout.frames, bounded=len(blockout.frames) > 1)
     known = range(min(blockout.frames[0], frames[0]), max(blockout.frames[-1], frames[-1]) + 1)
     numbers = _with_aligned(frames, aligned, known)
     try:
         return blockout.camera_path(wh, request.camera or None, numbers), frames, ()
     except ValueError as error:
         raise refused("shot.camera", error) from error
+
+
+def _moved(request: PrevisShot, blockout: Blockout, wh: tuple[int, int], aligned: int | None) -> Found:
+    """From where the camera stands at the first frame; what is animated keeps its last pose beyond its end."""
+    try:
+        move = moves.parse_move(request.move)
+    except ValueError as error:
+        raise InvalidRequest("shot.move", "a move, such as orbit=left:40+dolly=in:0.5", error) from error
+    known = blockout.frames if len(blockout.frames) > 1 else range(blockout.frames[0], blockout.frames[0] + MOVE_FRAMES)
+    frames = _frames(request, known, bounded=False)
+    _with_aligned(frames, aligned, frames)
+    camera = _named(request, blockout)
+    if camera is None:
+        focal = min(wh) / 2 / np.tan(np.radians(FIELD_DEG) / 2)
+        lens = Camera(focal, focal, wh[0] / 2, wh[1] / 2, wh)
+        pose, pivot_depth = blockout.framed(lens, frames)
+    else:
+        start = blockout.camera_path(wh, camera.name, frames[:1])
+        lens, pose = start.cameras[0], start.pose(frames[0])
+        pivot_depth = _pivot_depth(blockout, lens, pose, frames[0])
+    try:
+        path = moves.camera_path(
+            move, lens, len(frames), pivot_depth=pivot_depth, rate=float(request.rate or RATE), up=pose[:3, 1]
+        )
+    except ValueError as error:
+        raise InvalidRequest("shot.move", "a move that can be made", error) from error
+    return CameraPath(frames, path.cameras, path.camera_from_world @ pose), frames, ()
+
+
+def _pivot_depth(blockout: Blockout, lens: Camera, pose: Array, frame: int) -> float:
+    """Z-depth of what the camera looks at: in the middle of the picture, else on the whole."""
+    small = CameraPath((frame,), (lens.scaled(PIVOT_WH),), pose[None])
+    depth = GuideSource(blockout.instances, small).sight(frame).gbuffer().depth
+    middle = float(depth[PIVOT_WH[1] // 2, PIVOT_WH[0] // 2])
+    return middle or (float(np.median(depth[depth > 0])) if (depth > 0).any() else 1.0)
 
 
 def _imported(

@@ -195,12 +195,15 @@ class PrevisShot:
     height_px: int = 0
     rate: float = 0.0  # frames per second; 0 = 24
     up_axis: str = ""  # of an OBJ or PLY: one of OBJECT_AXES
+    move: str = ""  # as geometry.moves reads it; empty = the camera's own
+    animation: str = ""  # that of a glTF that plays; empty = all that do not contradict each other
 
     def __post_init__(self) -> None:
         if not self.scene:
             raise InvalidRequest("shot.scene", "a scene file", "nothing")
-        if self.camera and self.cameras_file:
-            raise InvalidRequest("shot.camera", "nothing beside cameras_file", self.camera)
+        for name in ("camera", "move"):
+            if getattr(self, name) and self.cameras_file:
+                raise InvalidRequest(f"shot.{name}", "nothing beside cameras_file", getattr(self, name))
         first, last = self.first_frame, self.last_frame
         if first is not None and last is not None and last < first:
             raise InvalidRequest("shot.last_frame", f">= first_frame ({first})", last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from services.pipelines.painters import Backend
 from services.pipelines.requests import AnchorsRequest, PrevisStyle
 
 Array = np.ndarray
+BACKGROUND = "background"  # what no object covers, unless an object is called that
 SMALLEST_PX, LARGEST_PX = 16, 16384
 ASPECT_SLACK = 0.01
 
@@ -75,19 +77,28 @@ def _check_words(style: PrevisStyle, painter: Backend, reads_text: bool, will_tr
 def _regions(
     style: PrevisStyle, shot: Shot, wh: tuple[int, int]
 ) -> dict[int, tuple[float, float, float, float]]:
-    found = {}
+    found: dict[int, tuple[float, float, float, float]] = {}
     for i, region in enumerate(style.regions):
         field = f"style.regions[{i}]"
-        try:
-            object_id = shot.blockout.object_id(region.object)
-        except ValueError as error:
-            raise refused(f"{field}.object", error) from error
+        named = _object_ids(region.object, shot, f"{field}.object")
         x0, y0, x1, y1 = region.box
         if not (x0 >= 0 and y0 >= 0 and x1 <= wh[0] and y1 <= wh[1]):
             got = ",".join(f"{v:g}" for v in region.box)
             raise InvalidRequest(f"{field}.box", f"a part of the {wh[0]} x {wh[1]} picture", got)
-        found[object_id] = region.box
+        found |= dict.fromkeys(named, region.box)
     return found
+
+
+def _object_ids(name: str, shot: Shot, field: str) -> list[int]:
+    """Of the object ``name``, or of all that it is a pattern of (``tree*``); 0 for ``BACKGROUND``."""
+    names = shot.blockout.names
+    matching = [i for i, known in enumerate(names, 1) if fnmatchcase(known, name)]
+    if name not in names and (matching or name == BACKGROUND):
+        return matching or [0]
+    try:
+        return [shot.blockout.object_id(name)]
+    except ValueError as error:
+        raise refused(field, error) from error
 
 
 def read_rgb8(path: Path, field: str) -> tuple[Array, tuple[str, ...]]:

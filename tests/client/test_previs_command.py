@@ -9,6 +9,7 @@ import pytest
 from backlot import (
     AnchorEdit,
     AnchorsRequest,
+    BacklotError,
     GuidesRequest,
     InvalidRequest,
     PrevisRequest,
@@ -32,11 +33,12 @@ def test_everything_that_can_be_asked_for() -> None:
         "previs town.glb --camera Camera.001 --range 4-9 --size 720x480 --rate 25 --up-axis -z --reference look.png "
         "--aligned-frame 5 --region 'left roof 1=0,1.5,20,30' --region a=b=1,2,3,4 --prompt 'snowy night' "
         "--style-adapter style --anchor 7=old/0007.png --anchor 8 --redo 4 --redo 9=3 --anchors-backend "
-        "qwen-image-union --inbetween-backend embedded --seed 3 --no-cache --out o"
+        "qwen-image-union --inbetween-backend embedded --seed 3 --no-cache --move orbit=left:40 --animation walk "
+        "--out o"
     )
     assert request == PrevisRequest(
         PrevisShot("town.glb", camera="Camera.001", first_frame=4, last_frame=9, width_px=720, height_px=480, rate=25.0,
-                   up_axis="-z"),
+                   up_axis="-z", move="orbit=left:40", animation="walk"),
         PrevisStyle("look.png", 5, (StyleRegion("left roof 1", (0.0, 1.5, 20.0, 30.0)),
                                     StyleRegion("a=b", (1.0, 2.0, 3.0, 4.0))), "snowy night", "style"),
         anchors=(AnchorEdit(7, "old/0007.png"), AnchorEdit(8), AnchorEdit(4, redo=1), AnchorEdit(9, redo=3)),
@@ -71,6 +73,7 @@ def test_cameras_of_another_file(camera: str, tmp_path: Path, monkeypatch: pytes
     ("line", "message"),
     [
         ("previs town.glb --out o", "--reference: expected a picture, got nothing"),
+        (f"{ONE} --frames 0", "--frames: expected a whole number >= 1, got '0'"),
         (f"{ONE} --size 720", "--size: expected WxH in pixels, got '720'"),
         (f"{ONE} --size 0x9", "--size: expected WxH in pixels, got '0x9'"),
         (f"{ONE} --region 1,2,3,4", "--region: expected NAME=X0,Y0,X1,Y1, got '1,2,3,4'"),
@@ -93,3 +96,7 @@ def test_errors_name_the_flag() -> None:
     message = "style.regions[2].box: expected a part of the 9 x 9 picture, got 1,2,30,4"
     error = InvalidRequest(message, field="style.regions[2].box")
     assert in_flags(error) == "--region: expected a part of the 9 x 9 picture, got 1,2,30,4"
+    absent = BacklotError("anchors_backend: checkpoint flux1-dev-hed: no model_index.json in flux1-dev-hed")
+    assert in_flags(absent) == "--anchors-backend: checkpoint flux1-dev-hed: no model_index.json in flux1-dev-hed"
+    own = BacklotError("previs.anchors_backend: checkpoint x: no model_index.json")  # a key of the configuration
+    assert in_flags(own) == str(own)

@@ -64,3 +64,44 @@ def test_threads_do_not_matter():
     finally:
         cv2.setNumThreads(before)
     assert np.array_equal(*found)
+
+
+def test_a_band_along_a_border_is_no_region():
+    """Where a smooth sky meets rough stone, statistics of texture see a bit of both."""
+    rng = np.random.default_rng(5)
+    picture = np.zeros((128, 192, 3), np.float32)
+    picture[:] = (120, 160, 230)
+    below = np.arange(128)[:, None] > 60 + 25 * np.cos(np.arange(192) / 30)
+    stones = np.kron(rng.standard_normal((43, 65)), np.ones((3, 3)))[:128, :192]
+    picture[below] = (110 + 25 * stones[below])[:, None] * (1, 0.85, 0.6)
+    regions = segmented(np.clip(picture, 0, 255).astype(np.uint8))
+    assert len(np.unique(regions[regions > 0])) >= 2
+    for region in np.unique(regions[regions > 0]):
+        inside = regions == region
+        assert max(below[inside].mean(), 1 - below[inside].mean()) > 0.95, region
+
+
+def test_a_sky_seen_through_a_hole_is_nobodys_and_does_not_show_its_outline():
+    """Two skies of like colours: the background takes the one above alone, and no wall takes the one in the hole."""
+    above = Look(Place(0.5, 0, 0.2, 0.3), np.array((0.7, 0, -0.25)), 0.01, frozenset({3}))
+    hole = Look(Place(0.4, 0.3, 0.4, 0.1), np.array((0.75, 0, -0.15)), 0.01, frozenset({3}))
+    wall = Look(Place(0.5, 0.2, 1, 0.6), np.array((0.6, 0.05, 0.15)), 0.15, frozenset({1, 2}))
+    sky, tower = Look(Place(0.5, 0, 0.3, 0.3), None), Look(Place(0.4, 0.3, 0.4, 0.1), None)
+    assert assigned({0: sky, 5: tower}, [0], {1: above, 2: hole, 3: wall}) == {0: (1,), 5: (3,)}
+    touching = {1: above, 2: Look(hole.place, hole.colour, 0.01, frozenset({1})), 3: wall}
+    touching[1] = Look(above.place, above.colour, 0.01, frozenset({2, 3}))
+    assert assigned({0: sky}, [0], touching) == {0: (1, 2)}
+
+
+def test_what_is_known_goes_on_as_it_was_however_often_its_region_is_used():
+    """Three surfaces that were made from one region, now seen elsewhere in the picture."""
+    stone = Look(Place(0.1, 0.1, 0.3, 0.05), np.array((0.6, 0.05, 0.15)))
+    grass = Look(Place(0.5, 0.6, 0.9, 0.4), np.array((0.4, -0.1, 0.2)))
+    walls = {k: Look(Place(0.5, 0.6, 0.9, 0.4), np.array((0.58, 0.05, 0.14))) for k in (4, 5, 6)}
+    assert assigned(walls, [], {1: stone, 2: grass}) == {4: (1,), 5: (1,), 6: (1,)}
+
+
+def test_looks_know_their_neighbours():
+    regions = np.repeat(np.repeat(np.array([[1, 1, 2], [3, 3, 3]], np.int32), 8, 0), 8, 1)
+    found = looks(np.full((*regions.shape, 3), 90, np.uint8), regions)
+    assert [found[k].beside for k in (1, 2, 3)] == [{2, 3}, {1, 3}, {1, 2}]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.noise import moran, swirl, whiteness
 from geometry.camera import pixel_centres
 from geometry.flow import Flow
 from geometry.noise import fresh_noise, pooled_noise, warp_noise
@@ -15,38 +16,6 @@ from tests.geometry.blockout_scenes import street_guides
 
 def shift(hw: tuple[int, int], dx: float, dy: float) -> Flow:
     return Flow(np.full((*hw, 2), (dx, dy), np.float32), np.ones(hw, bool))
-
-
-def swirl(hw: tuple[int, int], time: float) -> Flow:
-    """Shifts, shears, zooms and a hole that wanders."""
-    y, x = np.mgrid[: hw[0], : hw[1]] + 0.5
-    dx = 3.3 * np.sin(y / 37 + time) + 0.7 + 0.02 * (x - hw[1] / 2) * np.cos(time)
-    dy = 1.7 * np.cos(x / 23 - time) - 0.3 + 0.02 * (y - hw[0] / 2) * np.sin(2 * time)
-    hole = np.hypot(x - hw[1] / 3 - 3 * time, y - hw[0] / 2) < hw[0] / 8
-    return Flow(np.stack([dx, dy], -1).astype(np.float32), ~hole)
-
-
-def moran(noise: np.ndarray) -> tuple[float, float]:
-    """Moran's I over the four neighbours of each pixel, and its p-value if the noise is white."""
-    z = noise.astype(np.float64) - noise.mean()
-    pairs = np.concatenate([(z[:, 1:] * z[:, :-1]).ravel(), (z[1:] * z[:-1]).ravel()])
-    index = pairs.mean() / (z * z).mean()
-    return index, float(2 * stats.norm.sf(abs(index) * np.sqrt(len(pairs))))
-
-
-def after_warps(seed: int, side: int, count: int) -> np.ndarray:
-    noise = fresh_noise((side, side, 1), seed=seed, frame=0)
-    for frame in range(1, count + 1):
-        noise = warp_noise(noise, swirl((side, side), 0.17 * frame + seed), seed=seed, frame=frame)
-    return noise[..., 0]
-
-
-def rejections(seeds: int, side: int, count: int) -> tuple[int, int, float]:
-    """How often Kolmogorov-Smirnov and Moran reject at .01, and the mean |I|."""
-    noises = [after_warps(seed, side, count) for seed in range(seeds)]
-    found = [moran(noise) for noise in noises]
-    not_normal = sum(stats.kstest(noise.ravel(), "norm").pvalue < 0.01 for noise in noises)
-    return not_normal, sum(p < 0.01 for _, p in found), float(np.mean([abs(index) for index, _ in found]))
 
 
 def test_new_noise_is_white_and_belongs_to_its_seed_frame_and_pixel():
@@ -131,17 +100,17 @@ def test_channels_are_independent():
 
 
 def test_noise_stays_white_for_a_while():
-    not_normal, not_white, index = rejections(seeds=4, side=128, count=15)
-    assert not_normal == not_white == 0
-    assert index < 0.01
+    found = whiteness(seeds=4, side=128, warps=15)
+    assert found.not_normal == found.not_white == 0
+    assert found.index < 0.01
 
 
 @pytest.mark.slow
 def test_noise_stays_white_and_gaussian_after_100_warps():
-    not_normal, not_white, index = rejections(seeds=40, side=192, count=100)
-    assert not_normal <= 3
-    assert not_white <= 3
-    assert index < 0.005
+    found = whiteness(seeds=40, side=192, warps=100)
+    assert found.not_normal <= 3
+    assert found.not_white <= 3
+    assert found.index < 0.005
 
 
 def test_pooling_wants_whole_blocks():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,12 @@ def test_holes_of_a_cut_out_texture_are_looked_through():
 def test_normals_look_at_the_camera_from_both_sides_of_a_face():
     for right in ((1, 0, 0), (-1, 0, 0)):
         assert sight_of(instance(quad((0, 0, 0), right, (0, 1, 0)))).gbuffer().normal[30, 40, 2] == pytest.approx(1)
+
+
+def test_a_box_that_is_turned_inside_out_is_not_round_a_camera_outside_it():
+    faces_in = instance(replace(box(), faces=box().faces[:, ::-1]))
+    assert sight_of(faces_in).seen_from_inside() == ()
+    assert sight_of(instance(box()), pose=rigid.look_at((0.05, 0.1, 0.02), (0.4, 0.1, -1))).seen_from_inside() == (1,)
 
 
 def test_an_open_sheet_has_no_inside():

@@ -185,6 +185,19 @@ def test_a_second_anchor_continues_the_first():
         assert np.abs(picture[new].mean(0) - picture[old].mean(0)).max() < 40
 
 
+def test_the_sky_of_a_picture_is_no_roof_though_the_sky_is_there_already():
+    """What stands high in the view would suit the sky; an earlier anchor has brought all of that over."""
+    reference = np.zeros((120, 180, 3), np.uint8)
+    reference[:70], reference[70:] = (110, 160, 230), (150, 110, 70)
+    view = bare(OTHER)
+    there = inside(view, 0)
+    blue = np.broadcast_to(np.array((110, 160, 230), np.uint8), (*there.shape, 3))
+    picture = paint(replace(view, warped=WarpedAnchor(blue, there.astype(np.float32))), Style(reference)).astype(int)
+    assert (picture[there] == (110, 160, 230)).all()
+    for k in (GROUND, HOUSE, TOWER):
+        assert (picture[inside(view, k)].argmax(-1) == 0).mean() > 0.95, k
+
+
 def sky(hw: tuple[int, int]) -> View:
     nothing, vectors = np.zeros(hw, np.float32), np.zeros((*hw, 3), np.float32)
     ids = np.zeros(hw, np.int32)

@@ -17,6 +17,7 @@ from services.export.nuke import write_chan
 from services.media import exr, images
 from services.media.clip import open_clip
 from services.pipelines import previs
+from services.pipelines.blockout_shot import Shot, open_shot
 from services.pipelines.inputs import mesh_digest
 from services.pipelines.requests import (
     AnchorEdit,
@@ -223,8 +224,10 @@ def test_what_is_wrong_with_the_shot_is_named(studio: Studio, tmp_path: Path) ->
     (tmp_path / "tri.obj").write_text("o lone\nv 0 0 0\nv 1 0 0\nv 0 0 1\nf 1 2 3\n")
     none = refused(studio, shot=shot(studio, scene=str(tmp_path / "tri.obj")))
     assert (none.field, none.got) == ("shot.camera", "only the objects lone")
+    assert none.expected == "one in the file, or a file of cameras, or a move"
     (tmp_path / "points.obj").write_text("v 0 0 0\n")
-    assert refused(studio, shot=shot(studio, scene=str(tmp_path / "points.obj"))).field == "shot.scene"
+    loose = refused(studio, shot=shot(studio, scene=str(tmp_path / "points.obj")))
+    assert (loose.field, "at least one object with triangles, got none" in str(loose.got)) == ("shot.scene", True)
     assert refused(studio, shot=shot(studio, first_frame=3, last_frame=FRAMES)).got == f"3-{FRAMES}"
     assert refused(studio, shot=shot(studio, width_px=64, height_px=64)).field == "style.reference"
     guides = GuidesRequest(shot(studio, width_px=64, height_px=64))
@@ -318,3 +321,77 @@ def test_what_lies_beside_a_scene_does_not_change_it_but_what_it_names_does(tmp_
     for broken in ("b.gltf", "b.usda"):
         (tmp_path / broken).write_text("{")
         assert mesh_digest(tmp_path / broken)  # whoever reads it says what is wrong
+
+
+# --- cameras that are only told
+
+
+def camera_of(studio: Studio, **more: Any) -> Shot:
+    return open_shot(shot(studio, **more))
+
+
+def test_a_move_starts_where_the_camera_stands(studio: Studio) -> None:
+    plain, moved = camera_of(studio, first_frame=3), camera_of(studio, first_frame=3, frames=5, move="truck=left:0.5")
+    assert moved.frames == (3, 4, 5, 6, 7)
+    np.testing.assert_allclose(moved.cameras.pose(3), plain.cameras.pose(3))
+    way = moved.cameras.centres[-1] - moved.cameras.centres[0]
+    np.testing.assert_allclose(way, -0.5 * plain.cameras.pose(3)[0, :3], atol=1e-9)
+    assert moved.cameras.camera(7) == plain.cameras.camera(3)  # the file's own zoom is the file's own move
+
+
+def test_an_orbit_stays_level_and_looks_at_what_it_goes_round(tmp_path: Path) -> None:
+    """A cube without a camera: its middle stays in the middle of the picture, at the same height and distance."""
+    (tmp_path / "cube.obj").write_text("o cube\n" + "".join(
+        f"v {x} {y} {z}\n" for x in (4, 6) for y in (0, 2) for z in (-1, 1)
+    ) + "f 1 2 4 3\nf 5 7 8 6\nf 1 5 6 2\nf 3 4 8 7\nf 1 3 7 5\nf 2 6 8 4\n")  # fmt: skip
+    found = open_shot(PrevisShot(str(tmp_path / "cube.obj"), frames=9, move="orbit=right:360"))
+    assert (found.frames, found.wh) == (tuple(range(9)), (720, 480))
+    centres = found.cameras.centres
+    np.testing.assert_allclose(centres[:, 1], centres[0, 1])
+    assert len(np.unique(np.round(centres[:-1], 3), axis=0)) == 8
+    np.testing.assert_allclose(centres[-1], centres[0], atol=1e-9)
+    middle = np.array([5.0, 1, 0, 1])
+    for frame in found.frames:
+        x, y, z = (found.cameras.pose(frame) @ middle)[:3]
+        assert max(abs(x), abs(y)) < 1e-9
+        assert z == pytest.approx(np.linalg.norm(centres[0] - middle[:3]))
+        ids = found.guides().guides(frame).gbuffer.object_id
+        assert ids.any() and not ids[[0, -1]].any() and not ids[:, [0, -1]].any()
+
+
+def test_what_is_animated_holds_its_end_during_a_longer_move(studio: Studio) -> None:
+    assert camera_of(studio, frames=FRAMES + 5, move="dolly=in:0.1").frames[-1] == FRAMES + 4
+    assert len(open_shot(PrevisShot(studio.scene, width_px=W, height_px=H, move="pan=left:1")).frames) == FRAMES
+
+
+@pytest.mark.parametrize(("move", "message"), [
+    ("orbit=left", "shot.move: expected a move, .*, got move 'orbit=left': expected orbit=left.right.up.down:AMOUNT"),
+    ("dolly-zoom=in:900", "shot.move: expected a move that can be made, got dolly-zoom: expected less than the pivot"),
+])  # fmt: skip
+def test_moves_that_cannot_be_made_are_named(studio: Studio, move: str, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        camera_of(studio, move=move)
+
+
+def test_an_animation_that_is_not_there(studio: Studio, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="shot.animation: expected one of 0, got 'run'"):
+        camera_of(studio, animation="run")
+    (tmp_path / "tri.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 0 1\nf 1 2 3\n")
+    with pytest.raises(InvalidRequest, match="shot.animation: expected none of a .obj file, got 'run'"):
+        open_shot(PrevisShot(str(tmp_path / "tri.obj"), animation="run", move="locked"))
+
+
+def test_regions_of_several_objects_and_of_the_background(studio: Studio, tmp_path: Path) -> None:
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, :32], picture[:, 32:64], picture[:, 64:] = (220, 40, 40), (40, 40, 220), (40, 200, 40)
+    images.write_picture(tmp_path / "look.png", picture)
+    regions = (StyleRegion("*", (0, 0, 32, 64)), StyleRegion("sh?d", (32, 0, 64, 64)),
+               StyleRegion("background", (64, 0, 96, 64)))  # fmt: skip
+    out, _ = studio.run(previs.run_anchors, AnchorsRequest(
+        shot(studio, frames=2), PrevisStyle(str(tmp_path / "look.png"), regions=regions)))  # fmt: skip
+    for frame in (0, 1):  # the second one goes on from the first
+        ids, made = object_ids(studio.set, frame), images.read_picture(out / "anchors" / f"{frame:04d}.png")
+        shown, around = ids.astype(np.float32), np.ones((3, 3))
+        inner = cv2.erode(shown, around) == cv2.dilate(shown, around)
+        for object_id, channel in ((0, 1), (1, 0), (2, 0), (3, 2), (4, 0)):
+            assert (made[(ids == object_id) & inner].argmax(-1) == channel).all(), (frame, object_id)

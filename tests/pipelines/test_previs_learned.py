@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,25 @@ from examples.film_sets import FilmSet
 from geometry.guides import GuideSource
 from models.inbetween.noise import carried_noise
 from models.runtime import RuntimeSettings
+from models.training.style_lora import flow_matching_loss
 from services.config import ModelsSettings, PrevisSettings, Settings, load
 from services.errors import InvalidRequest, Unsupported
 from services.media import images
-from services.pipelines import previs
+from services.pipelines import painters, previs
+from services.pipelines.blockout_shot import open_shot
 from services.pipelines.requests import AnchorEdit, AnchorsRequest, PrevisRequest, PrevisShot, PrevisStyle, StyleRegion
+from services.pipelines.stages import train_look as stage
 from services.pipelines.stages.train_look import TrainingConfig
 from tests.models import tiny_pipelines
 from tests.pipelines.previs_shots import Studio, coloured, pictures, yard
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*FluxPosEmbed:FutureWarning")  # diffusers' own
 
-PAIRS = {"commercial": ("qwen_controlnet", "wan_vace", (48, 32)), "paper": ("flux_sag", "cogvideox_ggi", (24, 16))}
+PAIRS = {
+    "commercial": ("qwen_controlnet", "wan_vace", (48, 32)), "paper": ("flux_sag", "cogvideox_ggi", (24, 16)),
+    "no edges between": ("qwen_controlnet", "wan_flf", (48, 32)),
+}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list(PAIRS)[1:]]
 COUNT, LONGEST = 8, 5
 
 
@@ -46,10 +54,10 @@ def named(backend: str, root: Path) -> str:
     return str(file)
 
 
-@pytest.fixture(scope="module", params=["commercial", pytest.param("paper", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["commercial", *SLOW])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Studio, Settings]:
     anchors, inbetween, wh = PAIRS[request.param]
-    root = tmp_path_factory.mktemp(request.param)
+    root = tmp_path_factory.mktemp(request.param.replace(" ", "-"))
     names = [named(backend, root / backend) for backend in (anchors, inbetween)]
     settings = Settings(
         previs=PrevisSettings(*names, longest_arc=LONGEST), models=ModelsSettings(runtime=RuntimeSettings("cpu"))
@@ -93,6 +101,59 @@ def test_the_same_seed_is_the_same_video_and_another_is_not(
     assert first["0000.png"] != second["0000.png"]
 
 
+def test_made_again_from_nothing_it_is_the_same_video(
+    place: tuple[Studio, Settings], whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    studio, settings = place
+    elsewhere = Studio(tmp_path, studio.set)
+    again, _ = elsewhere.run(previs.run_previs, request(elsewhere), settings)
+    assert {"anchors", "frames"} <= set(elsewhere.ran)
+    for folder in ("anchors", "frames"):
+        assert pictures(again / folder) == pictures(whole[0] / folder)
+
+
+def test_what_geometry_knows_reaches_the_models(
+    place: tuple[Studio, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the painter and the video model are asked for, by pictures, edges, noise and words."""
+    studio, settings = place
+    asked: dict[str, list[Any]] = {"paint": [], "generate": []}
+    load_model = painters.registry.load
+
+    def watched(*arguments: Any) -> Any:
+        model = load_model(*arguments)
+        for name in asked:
+            if hasattr(model, name):
+                call = getattr(model, name)
+                monkeypatch.setattr(
+                    model, name, lambda *a, name=name, call=call: (asked[name].append(a), call(*a))[1]
+                )
+        return model
+
+    monkeypatch.setattr(painters.registry, "load", watched)
+    elsewhere = Studio(tmp_path, studio.set)
+    out, facts = elsewhere.run(previs.run_previs, request(elsewhere), settings)
+    source = open_shot(request(elsewhere).shot).guides()
+    frames = [anchor["frame"] for anchor in facts["anchors"]]
+
+    assert len(asked["paint"]) == len(frames) - 1  # one is the reference itself
+    edges = {frame: source.guides(frame).soft_edges for frame in range(COUNT)}
+    for view, style, _ in asked["paint"]:
+        assert any(np.array_equal(view.soft_edges, edges[frame]) for frame in frames)
+        assert view.warped is not None and view.warped.known.mean() > 0.3  # the reference comes before all others
+        assert style.prompt == "a red yard"
+
+    arcs = [(a, b) for a, b in pairwise(frames) if b - a > 1]
+    assert len(asked["generate"]) == len(arcs)
+    for (a, b), (arc, _) in zip(arcs, asked["generate"], strict=True):
+        for picture, frame in ((arc.first, a), (arc.last, b)):
+            np.testing.assert_array_equal(picture, images.read_picture(out / "anchors" / f"{frame:04d}.png"))
+        for i in range(len(arc.soft_edges)):
+            np.testing.assert_array_equal(arc.soft_edges[i], edges[min(a + i, b)])
+        assert arc.depth.shape == arc.soft_edges.shape and arc.prompt == "a red yard"
+        assert arc.noise is None or len(arc.noise) == len(arc.soft_edges)
+
+
 def test_redoing_an_anchor_touches_its_arcs(
     place: tuple[Studio, Settings], whole: tuple[Path, dict[str, Any]]
 ) -> None:
@@ -130,6 +191,29 @@ def test_a_painter_learns_the_reference_first(place: tuple[Studio, Settings]) ->
     assert "learn the style" not in studio.ran
     other, _ = studio.run(previs.run_previs, silent, replace(learning, previs=replace(learning.previs, style_steps=3)))
     assert pictures(first / "anchors") != pictures(other / "anchors")
+
+
+def test_learning_lowers_the_loss(place: tuple[Studio, Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the same draws of noise, with what the pipeline has trained and without."""
+    studio, settings = place
+    learning = replace(settings, previs=replace(settings.previs, style_steps=40))
+    losses: list[float] = []
+    train = stage.train_style
+
+    def watched(model: Any, reference: Any, edges: Any, prompt: str, folder: Path, *rest: Any) -> Any:
+        trained = train(model, reference, edges, prompt, folder, *rest)
+        with model.runtime.inference():
+            lesson = model.lesson(reference, edges, prompt)
+            for adapter in (None, folder):
+                model.wear(adapter)
+                drawn = [float(flow_matching_loss(model, lesson, [99, i])) for i in range(8)]
+                losses.append(float(np.mean(drawn)))
+        return trained
+
+    monkeypatch.setattr(stage, "train_style", watched)
+    plain = request(studio, seed=17)
+    studio.run(previs.run_anchors, AnchorsRequest(plain.shot, plain.style, seed=17), learning)
+    assert losses[1] < losses[0]
 
 
 def test_training_goes_on_where_it_was_stopped(
@@ -171,6 +255,28 @@ def test_checkpoints_that_cannot_be_used(place: tuple[Studio, Settings], tmp_pat
     wrong = replace(settings.previs, anchors_backend=settings.previs.inbetween_backend)
     with pytest.raises(InvalidRequest, match="expected one for anchors, got one for inbetween"):
         studio.run(previs.run_previs, request(studio), replace(settings, previs=wrong))
+
+
+@pytest.mark.parametrize(("spoil", "message"), [
+    ("pickle", "expected .*safetensors in .*, got .*bin"),
+    ("cut", "1 tensor.s. of .* are missing"),
+])  # fmt: skip
+def test_spoiled_weights_are_found_before_anything_is_drawn(tmp_path: Path, spoil: str, message: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    studio = Studio(tmp_path, yard(COUNT, (48, 32)))
+    manifest = named("qwen_controlnet", tmp_path / "qwen")
+    (weights,) = (tmp_path / "qwen").rglob("transformer/*.safetensors")
+    if spoil == "pickle":
+        weights.rename(weights.with_suffix(".bin"))
+    else:
+        tensors = load_file(weights)
+        tensors.pop(sorted(tensors)[0])
+        save_file(tensors, weights, {"format": "pt"})
+    settings = Settings(previs=PrevisSettings(manifest), models=ModelsSettings(runtime=RuntimeSettings("cpu")))
+    with pytest.raises(Unsupported, match=f"(?s)previs.anchors_backend: .*({message})"):
+        studio.run(previs.run_previs, request(studio), settings)
+    assert "guides" not in studio.ran
 
 
 def source_of(film_set: FilmSet) -> GuideSource:

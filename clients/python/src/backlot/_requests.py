@@ -329,7 +329,8 @@ class PropagateMasksRequest:
 
 @dataclass(frozen=True)
 class PrevisShot:
-    """A blockout and its camera: ``camera`` names one in the scene's file, ``cameras_file`` brings others."""
+    """A blockout and its camera: ``camera`` names one in the scene's file, ``cameras_file`` brings others, and ``move``
+    (such as orbit=left:40) starts from that camera, or from one that frames a scene without any."""
 
     scene: str
     camera: str = ""
@@ -341,6 +342,8 @@ class PrevisShot:
     height_px: int = 0
     rate: float = 0.0  # 0 = 24
     up_axis: str = ""
+    move: str = ""
+    animation: str = ""  # that of a glTF that plays; empty = all that do not contradict each other
 
     @property
     def inputs(self) -> Iterator[tuple[str, Input]]:
@@ -368,6 +371,8 @@ class PrevisShot:
             height_px=self.height_px,
             rate=self.rate,
             up_axis=self.up_axis,
+            move=self.move,
+            animation=self.animation,
         )
 
 

@@ -198,10 +198,16 @@ def _add_previs(commands: Any) -> None:
     parser.add_argument("scene", metavar="SCENE", help="the blockout: glTF, GLB, USD, OBJ or PLY")
     shot = parser.add_argument_group("the shot")
     shot.add_argument("--camera", metavar="CAM", default="", help="name of a camera in the scene, or a file")
-    shot.add_argument("--frames", metavar="N", type=read.whole, default=0, help="how many, instead of --range")
+    shot.add_argument(
+        "--move", metavar="SPEC", default="",
+        help="such as orbit=left:40+dolly=in:0.5, from where that camera stands first; or from one that sees all of a "
+        "scene without cameras",
+    )
+    shot.add_argument("--frames", metavar="N", type=read.count, default=0, help="how many, instead of --range")
     shot.add_argument("--size", metavar="WxH", type=read.size, default=(0, 0), help="of the pictures")
     shot.add_argument("--rate", metavar="FPS", type=read.positive, default=0.0, help="frames per second; default: 24")
     shot.add_argument("--up-axis", metavar="AXIS", type=read.axis, help="of an OBJ or PLY; default: +y")
+    shot.add_argument("--animation", metavar="NAME", default="", help="which one of a glTF plays")
     look = parser.add_argument_group("the look")
     look.add_argument("--reference", metavar="IMG", default="", help="one picture")
     look.add_argument(
@@ -435,7 +441,8 @@ def _previs_shot(arguments: argparse.Namespace) -> PrevisShot:
     return PrevisShot(
         arguments.scene, camera="" if is_file else camera, cameras_file=camera if is_file else "",
         first_frame=first, last_frame=last, frames=arguments.frames, width_px=arguments.size[0],
-        height_px=arguments.size[1], rate=arguments.rate, up_axis=arguments.up_axis or "",
+        height_px=arguments.size[1], rate=arguments.rate, up_axis=arguments.up_axis or "", move=arguments.move,
+        animation=arguments.animation,
     )
 
 

@@ -55,9 +55,10 @@ def report_error(error: BacklotError, as_json: bool) -> None:
 def in_flags(error: BacklotError) -> str:
     """The message, with the flag instead of the request's field where it names one."""
     message = str(error)
-    if error.field and message.startswith(f"{error.field}:"):
-        return flag_of(error.field) + message.removeprefix(error.field)
-    return f"{flag_of(error.field)}: {message}" if error.field else message
+    field = error.field or message.partition(":")[0]  # what a server lacks names the field too
+    if message.startswith(f"{field}:"):
+        return flag_of(field) + message.removeprefix(field)
+    return f"{flag_of(field)}: {message}" if error.field else message
 
 
 class _Quiet:

@@ -57,6 +57,8 @@ _FLAGS = {
     "shot.width_px": "--size",
     "shot.rate": "--rate",
     "shot.up_axis": "--up-axis",
+    "shot.move": "--move",
+    "shot.animation": "--animation",
     "style.reference": "--reference",
     "style.aligned_frame": "--aligned-frame",
     "style.regions.object": "--region",

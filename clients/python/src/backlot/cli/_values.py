@@ -47,6 +47,13 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    value = whole(text)
+    if value == 0:
+        raise expected("a whole number >= 1", text)
+    return value
+
+
 def seed(text: str) -> int:
     value = whole(text)
     if value >= 1 << 64:

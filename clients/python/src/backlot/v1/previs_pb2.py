@@ -27,7 +27,7 @@ from backlot.v1 import jobs_pb2 as backlot_dot_v1_dot_jobs__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x62\x61\x63klot/v1/previs.proto\x12\nbacklot.v1\x1a\x17\x62\x61\x63klot/v1/common.proto\x1a\x15\x62\x61\x63klot/v1/jobs.proto\x1a#google/longrunning/operations.proto\"\x95\x02\n\nPrevisShot\x12$\n\x05scene\x18\x01 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12+\n\x0c\x63\x61meras_file\x18\x03 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x18\n\x0b\x66irst_frame\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nlast_frame\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06\x66rames\x18\x06 \x01(\x05\x12\x10\n\x08width_px\x18\x07 \x01(\x05\x12\x11\n\theight_px\x18\x08 \x01(\x05\x12\x0c\n\x04rate\x18\t \x01(\x01\x12\x0f\n\x07up_axis\x18\n \x01(\tB\x0e\n\x0c_first_frameB\r\n\x0b_last_frame\"\xc7\x01\n\x0bPrevisStyle\x12(\n\treference\x18\x01 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x1a\n\raligned_frame\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x07regions\x18\x03 \x03(\x0b\x32\x17.backlot.v1.StyleRegion\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12&\n\x07\x61\x64\x61pter\x18\x05 \x01(\x0b\x32\x15.backlot.v1.MediaPathB\x10\n\x0e_aligned_frame\"@\n\x0bStyleRegion\x12\x0e\n\x06object\x18\x01 \x01(\t\x12!\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x14.backlot.v1.PixelBox\"Q\n\nAnchorEdit\x12\r\n\x05\x66rame\x18\x01 \x01(\x05\x12&\n\x07picture\x18\x02 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x0c\n\x04redo\x18\x03 \x01(\x05\"\x85\x01\n\x13RenderGuidesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x04shot\x18\x02 \x01(\x0b\x32\x16.backlot.v1.PrevisShot\x12\x10\n\x08no_cache\x18\x03 \x01(\x08\x12\x15\n\x08priority\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_priority\"=\n\x14RenderGuidesResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\xfe\x01\n\x14RenderAnchorsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x04shot\x18\x02 \x01(\x0b\x32\x16.backlot.v1.PrevisShot\x12&\n\x05style\x18\x03 \x01(\x0b\x32\x17.backlot.v1.PrevisStyle\x12\'\n\x07\x61nchors\x18\x04 \x03(\x0b\x32\x16.backlot.v1.AnchorEdit\x12\x17\n\x0f\x61nchors_backend\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x10\n\x08no_cache\x18\x07 \x01(\x08\x12\x15\n\x08priority\x18\x08 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_priority\">\n\x15RenderAnchorsResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\x98\x02\n\x13RenderPrevisRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x04shot\x18\x02 \x01(\x0b\x32\x16.backlot.v1.PrevisShot\x12&\n\x05style\x18\x03 \x01(\x0b\x32\x17.backlot.v1.PrevisStyle\x12\'\n\x07\x61nchors\x18\x04 \x03(\x0b\x32\x16.backlot.v1.AnchorEdit\x12\x17\n\x0f\x61nchors_backend\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x19\n\x11inbetween_backend\x18\x07 \x01(\t\x12\x10\n\x08no_cache\x18\x08 \x01(\x08\x12\x15\n\x08priority\x18\t \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_priority\"=\n\x14RenderPrevisResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\"\n\x12ListAnchorsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"S\n\x13ListAnchorsResponse\x12\x17\n\x0fresult_asset_id\x18\x01 \x01(\t\x12#\n\x07\x61nchors\x18\x02 \x03(\x0b\x32\x12.backlot.v1.Anchor\"f\n\x06\x41nchor\x12\r\n\x05\x66rame\x18\x01 \x01(\x05\x12\x15\n\rrelative_path\x18\x02 \x01(\t\x12(\n\x06source\x18\x03 \x01(\x0e\x32\x18.backlot.v1.AnchorSource\x12\x0c\n\x04redo\x18\x04 \x01(\x05*a\n\x0c\x41nchorSource\x12\x1d\n\x19\x41NCHOR_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41NCHOR_SOURCE_PAINTED\x10\x01\x12\x17\n\x13\x41NCHOR_SOURCE_GIVEN\x10\x02\x32\xca\x03\n\rPrevisService\x12v\n\x0cRenderGuides\x12\x1f.backlot.v1.RenderGuidesRequest\x1a\x1d.google.longrunning.Operation\"&\xca\x41#\n\x14RenderGuidesResponse\x12\x0bJobMetadata\x12y\n\rRenderAnchors\x12 .backlot.v1.RenderAnchorsRequest\x1a\x1d.google.longrunning.Operation\"\'\xca\x41$\n\x15RenderAnchorsResponse\x12\x0bJobMetadata\x12v\n\x0cRenderPrevis\x12\x1f.backlot.v1.RenderPrevisRequest\x1a\x1d.google.longrunning.Operation\"&\xca\x41#\n\x14RenderPrevisResponse\x12\x0bJobMetadata\x12N\n\x0bListAnchors\x12\x1e.backlot.v1.ListAnchorsRequest\x1a\x1f.backlot.v1.ListAnchorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x62\x61\x63klot/v1/previs.proto\x12\nbacklot.v1\x1a\x17\x62\x61\x63klot/v1/common.proto\x1a\x15\x62\x61\x63klot/v1/jobs.proto\x1a#google/longrunning/operations.proto\"\xb6\x02\n\nPrevisShot\x12$\n\x05scene\x18\x01 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x0e\n\x06\x63\x61mera\x18\x02 \x01(\t\x12+\n\x0c\x63\x61meras_file\x18\x03 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x18\n\x0b\x66irst_frame\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nlast_frame\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x0e\n\x06\x66rames\x18\x06 \x01(\x05\x12\x10\n\x08width_px\x18\x07 \x01(\x05\x12\x11\n\theight_px\x18\x08 \x01(\x05\x12\x0c\n\x04rate\x18\t \x01(\x01\x12\x0f\n\x07up_axis\x18\n \x01(\t\x12\x0c\n\x04move\x18\x0b \x01(\t\x12\x11\n\tanimation\x18\x0c \x01(\tB\x0e\n\x0c_first_frameB\r\n\x0b_last_frame\"\xc7\x01\n\x0bPrevisStyle\x12(\n\treference\x18\x01 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x1a\n\raligned_frame\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x07regions\x18\x03 \x03(\x0b\x32\x17.backlot.v1.StyleRegion\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12&\n\x07\x61\x64\x61pter\x18\x05 \x01(\x0b\x32\x15.backlot.v1.MediaPathB\x10\n\x0e_aligned_frame\"@\n\x0bStyleRegion\x12\x0e\n\x06object\x18\x01 \x01(\t\x12!\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x14.backlot.v1.PixelBox\"Q\n\nAnchorEdit\x12\r\n\x05\x66rame\x18\x01 \x01(\x05\x12&\n\x07picture\x18\x02 \x01(\x0b\x32\x15.backlot.v1.MediaPath\x12\x0c\n\x04redo\x18\x03 \x01(\x05\"\x85\x01\n\x13RenderGuidesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x04shot\x18\x02 \x01(\x0b\x32\x16.backlot.v1.PrevisShot\x12\x10\n\x08no_cache\x18\x03 \x01(\x08\x12\x15\n\x08priority\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_priority\"=\n\x14RenderGuidesResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\xfe\x01\n\x14RenderAnchorsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x04shot\x18\x02 \x01(\x0b\x32\x16.backlot.v1.PrevisShot\x12&\n\x05style\x18\x03 \x01(\x0b\x32\x17.backlot.v1.PrevisStyle\x12\'\n\x07\x61nchors\x18\x04 \x03(\x0b\x32\x16.backlot.v1.AnchorEdit\x12\x17\n\x0f\x61nchors_backend\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x10\n\x08no_cache\x18\x07 \x01(\x08\x12\x15\n\x08priority\x18\x08 \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_priority\">\n\x15RenderAnchorsResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\x98\x02\n\x13RenderPrevisRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x04shot\x18\x02 \x01(\x0b\x32\x16.backlot.v1.PrevisShot\x12&\n\x05style\x18\x03 \x01(\x0b\x32\x17.backlot.v1.PrevisStyle\x12\'\n\x07\x61nchors\x18\x04 \x03(\x0b\x32\x16.backlot.v1.AnchorEdit\x12\x17\n\x0f\x61nchors_backend\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x19\n\x11inbetween_backend\x18\x07 \x01(\t\x12\x10\n\x08no_cache\x18\x08 \x01(\x08\x12\x15\n\x08priority\x18\t \x01(\x05H\x00\x88\x01\x01\x42\x0b\n\t_priority\"=\n\x14RenderPrevisResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.backlot.v1.JobResult\"\"\n\x12ListAnchorsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"S\n\x13ListAnchorsResponse\x12\x17\n\x0fresult_asset_id\x18\x01 \x01(\t\x12#\n\x07\x61nchors\x18\x02 \x03(\x0b\x32\x12.backlot.v1.Anchor\"f\n\x06\x41nchor\x12\r\n\x05\x66rame\x18\x01 \x01(\x05\x12\x15\n\rrelative_path\x18\x02 \x01(\t\x12(\n\x06source\x18\x03 \x01(\x0e\x32\x18.backlot.v1.AnchorSource\x12\x0c\n\x04redo\x18\x04 \x01(\x05*a\n\x0c\x41nchorSource\x12\x1d\n\x19\x41NCHOR_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41NCHOR_SOURCE_PAINTED\x10\x01\x12\x17\n\x13\x41NCHOR_SOURCE_GIVEN\x10\x02\x32\xca\x03\n\rPrevisService\x12v\n\x0cRenderGuides\x12\x1f.backlot.v1.RenderGuidesRequest\x1a\x1d.google.longrunning.Operation\"&\xca\x41#\n\x14RenderGuidesResponse\x12\x0bJobMetadata\x12y\n\rRenderAnchors\x12 .backlot.v1.RenderAnchorsRequest\x1a\x1d.google.longrunning.Operation\"\'\xca\x41$\n\x15RenderAnchorsResponse\x12\x0bJobMetadata\x12v\n\x0cRenderPrevis\x12\x1f.backlot.v1.RenderPrevisRequest\x1a\x1d.google.longrunning.Operation\"&\xca\x41#\n\x14RenderPrevisResponse\x12\x0bJobMetadata\x12N\n\x0bListAnchors\x12\x1e.backlot.v1.ListAnchorsRequest\x1a\x1f.backlot.v1.ListAnchorsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,34 +40,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREVISSERVICE'].methods_by_name['RenderAnchors']._serialized_options = b'\312A$\n\025RenderAnchorsResponse\022\013JobMetadata'
   _globals['_PREVISSERVICE'].methods_by_name['RenderPrevis']._loaded_options = None
   _globals['_PREVISSERVICE'].methods_by_name['RenderPrevis']._serialized_options = b'\312A#\n\024RenderPrevisResponse\022\013JobMetadata'
-  _globals['_ANCHORSOURCE']._serialized_start=1846
-  _globals['_ANCHORSOURCE']._serialized_end=1943
+  _globals['_ANCHORSOURCE']._serialized_start=1879
+  _globals['_ANCHORSOURCE']._serialized_end=1976
   _globals['_PREVISSHOT']._serialized_start=125
-  _globals['_PREVISSHOT']._serialized_end=402
-  _globals['_PREVISSTYLE']._serialized_start=405
-  _globals['_PREVISSTYLE']._serialized_end=604
-  _globals['_STYLEREGION']._serialized_start=606
-  _globals['_STYLEREGION']._serialized_end=670
-  _globals['_ANCHOREDIT']._serialized_start=672
-  _globals['_ANCHOREDIT']._serialized_end=753
-  _globals['_RENDERGUIDESREQUEST']._serialized_start=756
-  _globals['_RENDERGUIDESREQUEST']._serialized_end=889
-  _globals['_RENDERGUIDESRESPONSE']._serialized_start=891
-  _globals['_RENDERGUIDESRESPONSE']._serialized_end=952
-  _globals['_RENDERANCHORSREQUEST']._serialized_start=955
-  _globals['_RENDERANCHORSREQUEST']._serialized_end=1209
-  _globals['_RENDERANCHORSRESPONSE']._serialized_start=1211
-  _globals['_RENDERANCHORSRESPONSE']._serialized_end=1273
-  _globals['_RENDERPREVISREQUEST']._serialized_start=1276
-  _globals['_RENDERPREVISREQUEST']._serialized_end=1556
-  _globals['_RENDERPREVISRESPONSE']._serialized_start=1558
-  _globals['_RENDERPREVISRESPONSE']._serialized_end=1619
-  _globals['_LISTANCHORSREQUEST']._serialized_start=1621
-  _globals['_LISTANCHORSREQUEST']._serialized_end=1655
-  _globals['_LISTANCHORSRESPONSE']._serialized_start=1657
-  _globals['_LISTANCHORSRESPONSE']._serialized_end=1740
-  _globals['_ANCHOR']._serialized_start=1742
-  _globals['_ANCHOR']._serialized_end=1844
-  _globals['_PREVISSERVICE']._serialized_start=1946
-  _globals['_PREVISSERVICE']._serialized_end=2404
+  _globals['_PREVISSHOT']._serialized_end=435
+  _globals['_PREVISSTYLE']._serialized_start=438
+  _globals['_PREVISSTYLE']._serialized_end=637
+  _globals['_STYLEREGION']._serialized_start=639
+  _globals['_STYLEREGION']._serialized_end=703
+  _globals['_ANCHOREDIT']._serialized_start=705
+  _globals['_ANCHOREDIT']._serialized_end=786
+  _globals['_RENDERGUIDESREQUEST']._serialized_start=789
+  _globals['_RENDERGUIDESREQUEST']._serialized_end=922
+  _globals['_RENDERGUIDESRESPONSE']._serialized_start=924
+  _globals['_RENDERGUIDESRESPONSE']._serialized_end=985
+  _globals['_RENDERANCHORSREQUEST']._serialized_start=988
+  _globals['_RENDERANCHORSREQUEST']._serialized_end=1242
+  _globals['_RENDERANCHORSRESPONSE']._serialized_start=1244
+  _globals['_RENDERANCHORSRESPONSE']._serialized_end=1306
+  _globals['_RENDERPREVISREQUEST']._serialized_start=1309
+  _globals['_RENDERPREVISREQUEST']._serialized_end=1589
+  _globals['_RENDERPREVISRESPONSE']._serialized_start=1591
+  _globals['_RENDERPREVISRESPONSE']._serialized_end=1652
+  _globals['_LISTANCHORSREQUEST']._serialized_start=1654
+  _globals['_LISTANCHORSREQUEST']._serialized_end=1688
+  _globals['_LISTANCHORSRESPONSE']._serialized_start=1690
+  _globals['_LISTANCHORSRESPONSE']._serialized_end=1773
+  _globals['_ANCHOR']._serialized_start=1775
+  _globals['_ANCHOR']._serialized_end=1877
+  _globals['_PREVISSERVICE']._serialized_start=1979
+  _globals['_PREVISSERVICE']._serialized_end=2437
 # @@protoc_insertion_point(module_scope)

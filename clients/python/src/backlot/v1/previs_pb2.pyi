@@ -20,7 +20,7 @@ ANCHOR_SOURCE_PAINTED: AnchorSource
 ANCHOR_SOURCE_GIVEN: AnchorSource
 
 class PrevisShot(_message.Message):
-    __slots__ = ("scene", "camera", "cameras_file", "first_frame", "last_frame", "frames", "width_px", "height_px", "rate", "up_axis")
+    __slots__ = ("scene", "camera", "cameras_file", "first_frame", "last_frame", "frames", "width_px", "height_px", "rate", "up_axis", "move", "animation")
     SCENE_FIELD_NUMBER: _ClassVar[int]
     CAMERA_FIELD_NUMBER: _ClassVar[int]
     CAMERAS_FILE_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,8 @@ class PrevisShot(_message.Message):
     HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
     RATE_FIELD_NUMBER: _ClassVar[int]
     UP_AXIS_FIELD_NUMBER: _ClassVar[int]
+    MOVE_FIELD_NUMBER: _ClassVar[int]
+    ANIMATION_FIELD_NUMBER: _ClassVar[int]
     scene: _common_pb2.MediaPath
     camera: str
     cameras_file: _common_pb2.MediaPath
@@ -41,7 +43,9 @@ class PrevisShot(_message.Message):
     height_px: int
     rate: float
     up_axis: str
-    def __init__(self, scene: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., camera: _Optional[str] = ..., cameras_file: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., first_frame: _Optional[int] = ..., last_frame: _Optional[int] = ..., frames: _Optional[int] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., rate: _Optional[float] = ..., up_axis: _Optional[str] = ...) -> None: ...
+    move: str
+    animation: str
+    def __init__(self, scene: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., camera: _Optional[str] = ..., cameras_file: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., first_frame: _Optional[int] = ..., last_frame: _Optional[int] = ..., frames: _Optional[int] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., rate: _Optional[float] = ..., up_axis: _Optional[str] = ..., move: _Optional[str] = ..., animation: _Optional[str] = ...) -> None: ...
 
 class PrevisStyle(_message.Message):
     __slots__ = ("reference", "aligned_frame", "regions", "prompt", "adapter")
