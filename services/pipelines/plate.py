@@ -30,8 +30,8 @@ from services.pipelines.plate_inputs import (
     open_generator,
     open_source,
     placed_path,
-    prompt_of,
     without_paths,
+    words_of,
 )
 from services.pipelines.requests import (
     AnimatePlateRequest,
@@ -143,9 +143,8 @@ def _generated(request: BuildLayersRequest | AnimatePlateRequest, context: Conte
     backend = open_generator(request.source, settings.plate, settings.models)
     controls = {control.kind: Path(control.picture) for control in generation.controls}
     concepts = {concept.word: Path(concept.file) for concept in generation.concepts}
-    config = GenerationConfig(
-        prompt_of(generation), generation.negative_prompt, generation.aspect, (request.seed, GENERATION_SEED)
-    )
+    words = words_of(generation)
+    config = GenerationConfig(words.prompt, words.negative, generation.aspect, (request.seed, GENERATION_SEED))
     names = " ".join((*controls, *concepts))
     files = files_sha256([*controls.values(), *concepts.values()])
     artifact = context.stage(

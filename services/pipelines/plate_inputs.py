@@ -10,6 +10,7 @@ from geometry.camera import Camera
 from geometry.moves import camera_path, parse_move
 from geometry.plates.planes import Horizon
 from geometry.trajectory import CameraPath
+from models.generation.looks import Look, in_look
 from services.config import ModelsSettings, PlateSettings
 from services.errors import InvalidRequest, Unsupported
 from services.export.cameras import import_cameras
@@ -22,13 +23,6 @@ from services.pipelines.requests import PlateCamera, PlateGeneration, PlateLayer
 
 FRAMES, RATE = 60, 24.0
 NONE = "none"
-LOOK_WORDS = {
-    "": "",
-    "standard": "natural light, realistic colours, sharp focus, wide shot",
-    "classic": "golden-age Hollywood matte painting, warm soft light, rich colours, film grain",
-    "moody": "overcast, low key light, deep shadows, mist, muted colours, cinematic",
-    "scifi": "science fiction, futuristic architecture, cold light with neon accents, atmospheric haze",
-}
 
 
 @dataclass(frozen=True)
@@ -97,9 +91,11 @@ def open_generator(source: PlateSource, settings: PlateSettings, models: ModelsS
     return choose("generation", "generation_backend", "", settings.generation_backend, models, "plate")
 
 
-def prompt_of(generation: PlateGeneration) -> str:
-    """The words, and those of the look."""
-    return ", ".join(filter(None, (generation.prompt, LOOK_WORDS[generation.look])))
+def words_of(generation: PlateGeneration) -> Look:
+    """What the picture shows, and what it does not: the words of the request, and those of the look."""
+    if not generation.look:
+        return Look(generation.prompt, generation.negative_prompt)
+    return in_look(generation.look, generation.prompt, generation.negative_prompt)
 
 
 def has_depth(path: Path) -> bool:
@@ -112,10 +108,18 @@ def horizon_of(source: PlateSource, wh: tuple[int, int]) -> Horizon:
     points = two_points("source.horizon", source.horizon)
     assert points is not None
     x0, y0, x1, y1 = points
+    expect_pixels("source.horizon", points, wh)
     if x0 == x1:
         raise InvalidRequest("source.horizon", "a line that crosses the picture from side to side", source.horizon)
     slope = (y1 - y0) / (x1 - x0)
     return Horizon(y0 - slope * x0, y0 + slope * (wh[0] - x0))
+
+
+def expect_pixels(field: str, values: Sequence[float], wh: tuple[int, int]) -> None:
+    """Refuse what lies within one pixel: somebody counts in shares of the picture."""
+    if all(0 <= value <= 1 for value in values):
+        got = ",".join(f"{value:g}" for value in values)
+        raise InvalidRequest(field, f"pixels of the {wh[0]} x {wh[1]} picture, not shares of it", got)
 
 
 def open_camera(camera: PlateCamera) -> CameraPath | None:
@@ -198,6 +202,8 @@ def _check_still(source: PlateSource, layers: PlateLayers, wh: tuple[int, int]) 
                              f"{margins.left},{margins.top},{margins.right},{margins.bottom}")
     for i, thing in enumerate(layers.things):
         field, raster = f"layers.things[{i}]", f"the {wh[0]} x {wh[1]} picture"
+        if thing.box is not None:
+            expect_pixels(f"{field}.box", thing.box, wh)
         for x, y in (*thing.clicks, *thing.outside):
             if not (0 <= x < wh[0] and 0 <= y < wh[1]):
                 raise InvalidRequest(f"{field}.clicks", f"pixels of {raster}", f"{x:g},{y:g}")

@@ -409,8 +409,9 @@ class PlateMargins:
     bottom: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.left, self.top, self.right, self.bottom) < 0:
-            raise InvalidRequest("layers.outpaint", "margins >= 0 px", (self.left, self.top, self.right, self.bottom))
+        margins = (self.left, self.top, self.right, self.bottom)
+        if not all(isinstance(margin, int) and margin >= 0 for margin in margins):
+            raise InvalidRequest("layers.outpaint", "margins in whole pixels >= 0, not in shares", margins)
 
 
 MOST_LAYERS = 16

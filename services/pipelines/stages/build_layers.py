@@ -22,7 +22,7 @@ from services.media.layered import open_layers
 from services.media.raw_layers import LayerOptions, default_camera
 from services.pipelines.blockout_shot import refused
 from services.pipelines.context import Report
-from services.pipelines.plate_inputs import PlateInput, has_depth, horizon_of, prompt_of
+from services.pipelines.plate_inputs import PlateInput, has_depth, horizon_of, words_of
 from services.pipelines.requests import PlateLayers, PlateSource, PlateThing
 from services.pipelines.stack_store import save_stack
 
@@ -155,7 +155,7 @@ class _Still:
         backend = self._opened.painter
         if backend is None:
             return None
-        prompt, seed = prompt_of(self._source.generation), self._seed
+        prompt, seed = words_of(self._source.generation).prompt, self._seed
 
         def paint(picture: Array, mask: Array) -> Array:
             values, white = codes(picture)

@@ -237,7 +237,7 @@ def _box(text: str) -> tuple[str, str, Any]:
 
 
 def _margins(text: str) -> PlateMargins:
-    what = "L,T,R,B: whole pixels >= 0"
+    what = "L,T,R,B: whole pixels >= 0, not shares of the picture"
     words = text.split(",")
     if len(words) != 4 or not all(word.isdecimal() for word in words):
         raise read.expected(what, text)
