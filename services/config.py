@@ -117,6 +117,7 @@ class PlateSettings:
     segmentation_backend: str = "embedded"  # of things that are clicked at; or a checkpoint's manifest
     inpainting_backend: str = "embedded"  # of margins and of what is hidden; or a checkpoint's manifest
     generation_backend: str = "none"  # of pictures from text
+    layered_backend: str = "none"  # takes pictures apart into layers: --separate
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from geometry.layers import Layer
-from geometry.plates import kernels
+from geometry.plates import paint_kernels as kernels
 
 Array = np.ndarray
 LEVELS = 7
@@ -18,11 +18,11 @@ Sides = tuple[int, int, int, int]  # left, top, right, bottom
 @dataclass(frozen=True)
 class Texture:
     """``texels`` (N, 4) uint16, or float32 for layers that are; ``levels`` (L, 3) first texel, height and width of
-    each; ``clear``: tiles in which there is nothing."""
+    each; ``holds``: what is in its tiles."""
 
     texels: Array
     levels: Array
-    clear: Array
+    holds: Array
 
     @classmethod
     def of(cls, layer: Layer, colour: Array, edges: Sides) -> Texture:
@@ -39,7 +39,7 @@ class Texture:
         kernels.premultiplied(texels, colour, layer.alpha, layer.white, full, edges)
         for finer, coarser in pairwise(levels):
             kernels.halved(texels, full, finer, coarser)
-        return cls(texels, np.array(levels), kernels.clear_tiles(layer.alpha))
+        return cls(texels, np.array(levels), kernels.tiles(layer.alpha, layer.white, edges))
 
     @property
     def full(self) -> float:
