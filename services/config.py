@@ -169,7 +169,7 @@ def frugal(settings: Settings) -> Settings:
     backends = {
         settings.reconstruct.depth_backend, settings.reconstruct.segmentation_backend, settings.previs.anchors_backend,
         settings.previs.inbetween_backend, settings.plate.depth_backend, settings.plate.segmentation_backend,
-        settings.plate.inpainting_backend, settings.plate.generation_backend,
+        settings.plate.inpainting_backend, settings.plate.generation_backend, settings.plate.layered_backend,
     }
     if backends <= {"embedded", "none"}:
         return settings

@@ -55,7 +55,7 @@ def sharpened(inverse: Array) -> Array:
 
 def behind_thin(inverse: Array) -> Array:
     """Inverse depth without what is thin and stands before something: a morphological opening. Planes stay."""
-    radius = min(max(round(THIN_SHARE * max(inverse.shape)), 2), min(inverse.shape) - 1)
+    radius = max(min(max(round(THIN_SHARE * max(inverse.shape)), 2), min(inverse.shape) - 1), 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     # Slopes go on beyond the border, or they would be worn off there.
     wide = np.pad(inverse.astype(np.float32), radius, mode="reflect", reflect_type="odd")

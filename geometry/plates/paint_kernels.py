@@ -304,15 +304,15 @@ def facing_laid_under(
         for k in range(2 if t > 0 else 1):
             weight, shrink = t if k else F(1) - t, 0.5 ** (fine + k)
             i, j, n = levels[fine + k, 0], levels[fine + k, 1], levels[fine + k, 2]
-            a, b = across[0] * shrink, (across[1] + PAD) * shrink - 0.5
-            left = int(np.floor(a * (start + 0.5) + b)) - 1
-            right = int(np.floor(a * (end - 0.5) + b)) + 2
+            stretch, shift = across[0] * shrink, (across[1] + PAD) * shrink - 0.5
+            left = int(np.floor(stretch * (start + 0.5) + shift)) - 1
+            right = int(np.floor(stretch * (end - 0.5) + shift)) + 2
             mixed = np.empty((right - left + 1, 4), F)
             _rows_mixed(mixed, texels, i, j, n, (v + PAD) * shrink - 0.5, left, weight)
             for column in range(start, end):
                 if _is_idle(alpha[row, column], across, column, holds, tile_y):
                     continue
-                x = a * (column + 0.5) + b
+                x = stretch * (column + 0.5) + shift
                 at = int(np.floor(x))
                 a0, a1, a2, a3 = _weights(F(x - at))
                 at -= left

@@ -30,6 +30,7 @@ ROOM = 1.0  # sides of the canvas: how far beyond it a layer may grow
 COARSE = 8  # px: how finely is asked where it has to
 SEAM_PX = 2  # round what is uncovered, so that paint meets paint
 HIDDEN = 0.002  # of a texel that shows through what is nearer: none
+POINTED = 0.05  # less of a share in the rim is none
 REACH_SHARE = 0.08  # of the canvas's longer side: how far round it texture is taken from
 
 
@@ -61,29 +62,31 @@ def repainted(stack: LayerStack, path: CameraPath, painter: Painter | None = Non
 def _painted_at(stack: LayerStack, camera: Camera, pose: Array, painter: Painter | None) -> LayerStack:
     composer = Composer(stack, camera.hw)
     shares = composer.shares(camera, pose)
-    hole = shares.sum(0) < 1 - HIDDEN
-    if not hole.any():
+    clear = shares.sum(0) < 1 - HIDDEN
+    if not clear.any():
         return stack
-    hole = cv2.dilate(hole.astype(np.uint8), np.ones((2 * SEAM_PX + 1, 2 * SEAM_PX + 1), np.uint8)) > 0
+    hole = cv2.dilate(clear.astype(np.uint8), np.ones((2 * SEAM_PX + 1, 2 * SEAM_PX + 1), np.uint8)) > 0
     view = _View(stack, camera, pose, hole)
     grown = [view.grown(k) for k in range(len(stack.layers))]
-    owner = _owners(shares, hole, [None if texels is None else texels.reachable for texels in grown])
+    owner = _owners(shares, clear, hole, [None if texels is None else texels.reachable for texels in grown])
     layers = list(stack.layers)
     for k, texels in enumerate(grown):
         wanted = None if texels is None else texels.wanted(owner == k)
         if texels is None or wanted is None or not wanted.any():
             continue
-        layers[k] = _filled(stack, texels.layer, layers[:k], wanted, painter)
+        painted = _filled(stack, texels.layer, layers[:k], wanted, painter)
+        layers[k] = _without_spare(painted, stack.layers[k], wanted)
     return replace(stack, layers=tuple(layers))
 
 
-def _owners(shares: Array, hole: Array, reachable: Sequence[Array | None]) -> Array:
+def _owners(shares: Array, clear: Array, hole: Array, reachable: Sequence[Array | None]) -> Array:
     """(H, W) int: of each pixel of the hole the layer that its rim points to among those that can be painted there, the
-    farther one where two are alike; -1 elsewhere, and where there is none."""
+    farther one where two are alike; -1 elsewhere, and where there is none. What is ``clear`` is given to whoever can,
+    if nobody is pointed to."""
     pointed = membrane(np.moveaxis(shares, 0, -1).astype(np.float32), ~hole, hole)
     able = np.stack([np.zeros(hole.shape, bool) if mask is None else mask for mask in reachable], -1)
-    scores = np.where(able, pointed + np.float32(1e-3), 0)  # whoever can, if nobody is pointed to
-    return np.where(hole & able.any(-1), scores.argmax(-1), -1)
+    able &= clear[..., None] | (pointed > POINTED)
+    return np.where(hole & able.any(-1), np.where(able, pointed, -1).argmax(-1), -1)
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,19 @@ def _padded(layer: Layer, pads: tuple[int, int, int, int]) -> Layer:
     return replace(
         layer, colour=np.pad(layer.colour, (*room, (0, 0)), mode="edge"), alpha=np.pad(layer.alpha, room), depth=depth,
         motion=motion, xy=(layer.xy[0] - left, layer.xy[1] - top),
+    )
+
+
+def _without_spare(layer: Layer, before: Layer, wanted: Array) -> Layer:
+    """Cut to where it was ``before``, and to what was ``wanted`` (h, w)."""
+    x, y, w, h = cv2.boundingRect(wanted.astype(np.uint8))
+    left, top = before.xy[0] - layer.xy[0], before.xy[1] - layer.xy[1]
+    x0, y0 = min(x, left), min(y, top)
+    x1, y1 = max(x + w, left + before.hw[1]), max(y + h, top + before.hw[0])
+    part = np.s_[y0:y1, x0:x1]
+    return replace(
+        layer, colour=layer.colour[part], alpha=layer.alpha[part], depth=layer.depth[part],
+        motion=None if layer.motion is None else layer.motion[part], xy=(layer.xy[0] + x0, layer.xy[1] + y0),
     )
 
 
