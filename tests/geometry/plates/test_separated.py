@@ -34,7 +34,7 @@ def test_what_agrees_is_left_alone() -> None:
 
 
 def test_the_lack_is_shared_by_hand() -> None:
-    """A half-clear front over a back, both .4, of a picture of .5: the lack of .1 goes to both, as much as each shows."""
+    """A half-clear front over a back, both .4, of .5: the lack of .1 goes to both, as much as each shows."""
     front = np.full((1, 1, 4), (102, 102, 102, 0), np.uint8)
     front[..., 3] = 128
     back = np.full((1, 1, 4), (102, 102, 102, 255), np.uint8)
