@@ -30,7 +30,8 @@ def agreeing_layers(picture: Array, layers: Sequence[Array]) -> list[tuple[Array
     colours = [layer[..., :3] / np.float32(255) for layer in layers]
     alphas = [layer[..., 3] / np.float32(255) for layer in layers]
     alphas[0] = np.ones_like(alphas[0])
-    weights, rest = [], np.ones_like(alphas[0])
+    weights: list[Array] = []
+    rest = np.ones_like(alphas[0])
     for alpha in reversed(alphas):
         weights.insert(0, (rest * alpha)[..., None])
         rest = rest * (1 - alpha)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -110,7 +109,7 @@ def _curve(tag: bytes) -> Array:
 
 def _formula(kind: int, p: Array, x: Array) -> Array:
     """ICC.1:2022, table 68."""
-    g, a, b, c, d, e, f = (*p, *np.zeros(7 - len(p)))
+    g, a, b, c, d, e, f = np.pad(p, (0, 7 - len(p)))
     if kind == 0:
         return x**g
     if kind in (1, 2):  # level below -b / a
@@ -119,7 +118,7 @@ def _formula(kind: int, p: Array, x: Array) -> Array:
 
 
 def _text(tag: bytes) -> str:
-    form: Literal["desc", "mluc"] | str = tag[:4].decode("ascii")
+    form = tag[:4].decode("ascii")
     if form == "desc":
         (count,) = struct.unpack_from(">I", tag, 8)
         return tag[12 : 12 + count].split(b"\0")[0].decode("latin-1")

@@ -60,7 +60,7 @@ def mask_cover(layer: Any, xy: tuple[int, int], wh: tuple[int, int]) -> Array | 
     density = 1.0
     if mask.parameters is not None and mask.parameters.user_mask_density is not None and not mask.has_real():
         density = mask.parameters.user_mask_density / 255
-    outside = np.float32(mask.background_color / 255)
+    outside = mask.background_color / 255
     if min(mask.size) < 1:
         cover = np.full((wh[1], wh[0]), outside, np.float32)
     else:
