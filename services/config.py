@@ -117,6 +117,7 @@ class PlateSettings:
     segmentation_backend: str = "embedded"  # of things that are clicked at; or a checkpoint's manifest
     inpainting_backend: str = "embedded"  # of margins and of what is hidden; or a checkpoint's manifest
     generation_backend: str = "none"  # of pictures from text
+    layered_backend: str = "none"  # takes pictures apart into layers: --separate
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def frugal(settings: Settings) -> Settings:
     backends = {
         settings.reconstruct.depth_backend, settings.reconstruct.segmentation_backend, settings.previs.anchors_backend,
         settings.previs.inbetween_backend, settings.plate.depth_backend, settings.plate.segmentation_backend,
-        settings.plate.inpainting_backend, settings.plate.generation_backend,
+        settings.plate.inpainting_backend, settings.plate.generation_backend, settings.plate.layered_backend,
     }
     if backends <= {"embedded", "none"}:
         return settings

@@ -233,6 +233,7 @@ def plate_layers(message: plate_pb2.PlateLayers, access: Access) -> requests.Pla
         things=tuple(_thing(thing, f"layers.things[{i}]") for i, thing in enumerate(message.things)),
         outpaint=requests.PlateMargins(margins.left, margins.top, margins.right, margins.bottom),
         inpaint=path(message.inpaint, access, "layers.inpaint"),
+        separate=message.separate,
     )
 
 

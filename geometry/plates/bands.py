@@ -2,8 +2,9 @@
 
 Bands are clusters of inverse depth (parallax is what a camera sees of depth): dynamic programming over a histogram
 finds the cuts of least variance (Fisher 1958), and a cut costs more where pixels lie, so that cuts fall into gaps.
-Their edges are then snapped to the picture's: of a superpixel (SLICO) that two bands share, the lesser one keeps only
-what does not look like the other; what is thin and looks different, like a railing, stays whole.
+Where depth jumps, their edges are then snapped to the picture's: of a superpixel (SLICO) that two bands share, the
+lesser one keeps only what does not look like the other; what is thin and looks different, like a railing, stays whole.
+A cut through a surface that merely runs into the distance follows its depth, smoothed, and no edge of the picture.
 
 Clicks and boxes take things out by colour (GrabCut: Rother et al. 2004, at half size); depth says what may belong.
 """
@@ -29,6 +30,7 @@ LEAST_SHARE = 0.02  # of the picture, that a band must have
 SUPERPIXEL_SHARE = 1 / 90  # of the picture's height
 WORKING_ROWS = 540  # superpixels are found at about so many
 ALIKE_LAB = 12.0  # pixels of a superpixel that differ less may change sides
+SMOOTH_PX = 4.0  # of 1080 rows: depth is averaged so far before a surface is cut
 SLACK_PX = 5  # of 1080 rows: how far a picture's edge may lie beside the depth's
 SPECK_SHARE = 5e-5  # of the picture: smaller pieces of a band belong to what is round them
 GRABCUT_ROUNDS = 4
@@ -128,8 +130,18 @@ def banded(depth: Array, edges: Sequence[tuple[float, float]]) -> Array:
     return np.argmin(gaps, 0).astype(np.int32)
 
 
-def snapped(bands: Array, picture: Array) -> Array:
-    """``bands`` (H, W) int32 with edges moved to those of ``picture`` (H, W, 3) uint8, and without specks."""
+def cut_smoothly(inverse: Array, edges: Array, at: Array) -> Array:
+    """(H, W) int32 bands of ``inverse`` (H, W), cut ``at`` ascending values; smoothed except at ``edges`` (H, W) bool,
+    so that noise in depth does not fray a cut through one surface."""
+    sigma = max(SMOOTH_PX * inverse.shape[0] / 1080, 1.0)
+    known = (~edges).astype(np.float32)
+    mean, weight = (cv2.GaussianBlur(a, (0, 0), sigma) for a in (inverse.astype(np.float32) * known, known))
+    return np.digitize(np.where(edges, inverse, mean / np.maximum(weight, 1e-6)), at).astype(np.int32)
+
+
+def snapped(bands: Array, picture: Array, edges: Array | None = None) -> Array:
+    """``bands`` (H, W) int32 with their own edges moved to those of ``picture`` (H, W, 3) uint8, where ``edges`` (H, W)
+    bool says that depth jumps (None: everywhere), and without specks."""
     expect_shape("bands", bands, picture.shape[:2])
     scale = min(WORKING_ROWS / bands.shape[0], 1.0)
     wh = (max(round(bands.shape[1] * scale), 1), max(round(bands.shape[0] * scale), 1))
@@ -148,7 +160,8 @@ def snapped(bands: Array, picture: Array) -> Array:
     sums = np.stack([np.bincount(key, lab[..., c].ravel(), size * count) for c in range(3)], -1)
     means = sums.reshape(size, count, 3) / np.maximum(mass, 1)[..., None]
     apart = np.linalg.norm(lab - means[cells, main], axis=-1)
-    out = np.where((bands != main) & (apart < ALIKE_LAB) & _near_edges(bands), main, bands)
+    may_move = _near_edges(bands) if edges is None else _near_edges(bands) & edges
+    out = np.where((bands != main) & (apart < ALIKE_LAB) & may_move, main, bands)
     return _without_specks(out.astype(np.int32))
 
 

@@ -21,8 +21,6 @@ Array = np.ndarray
 CONTEXT = 2.5  # reaches round a hole that texture is taken from
 LEAST_CONTEXT_PX = 48
 NONE = -1  # the band of what is hidden too deep to be made
-STEEP = 0.12  # of the range of inverse depth within STEEP_PX: an edge, blurred by whoever made the depth
-STEEP_PX = 2
 
 
 @dataclass(frozen=True)
@@ -37,11 +35,17 @@ class Uncovered:
         expect_shape("codes", self.codes, (*self.bands.shape, 3))
 
 
-def uncovered(codes: Array, bands: Array, hole: Array, reach_px: float, painter: Painter | None = None) -> Uncovered:
+def uncovered(
+    codes: Array, bands: Array, hole: Array, reach_px: float, painter: Painter | None = None,
+    doubtful: Array | None = None,
+) -> Uncovered:
     """Take off what covers ``hole`` (H, W) bool: pixels outside it stay as they are. Bands outside are all of those
-    behind. ``painter`` makes the colours instead of the copied texture."""
+    behind. ``painter`` makes the colours instead of the copied texture; nothing is copied from what is ``doubtful``
+    (H, W) bool."""
     expect_shape("hole", hole, bands.shape)
     given = ~hole & (bands != NONE)
+    if doubtful is not None and (given & ~doubtful).any():
+        given &= ~doubtful
     if not given.any() or not hole.any():
         return Uncovered(codes, np.where(hole, NONE, bands).astype(np.int32))
     near = cv2.distanceTransform((~given).astype(np.uint8), cv2.DIST_L2, 5) <= reach_px
@@ -54,12 +58,13 @@ def uncovered(codes: Array, bands: Array, hole: Array, reach_px: float, painter:
         return Uncovered(np.where(wanted[..., None], painter(codes, wanted), codes), made)
     out = codes.copy()
     for band in there:
-        _fill_band(out, given & (bands == band), wanted & (made == band), reach_px)
+        filled_band(out, given & (bands == band), wanted & (made == band), reach_px)
     return Uncovered(out, made)
 
 
-def _fill_band(codes: Array, known: Array, wanted: Array, reach_px: float) -> None:
-    """Each part by itself, with as much of the band's texture as lies round it."""
+def filled_band(codes: Array, known: Array, wanted: Array, reach_px: float) -> None:
+    """Fill ``wanted`` (H, W) bool of ``codes`` (H, W, 3) uint8, in place, from what is ``known`` (H, W) bool: each part
+    by itself, with as much of the texture as lies round it."""
     context = int(max(CONTEXT * reach_px, LEAST_CONTEXT_PX))
     joined = cv2.dilate(wanted.astype(np.uint8), np.ones((context // 2 + 1, context // 2 + 1), np.uint8))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
@@ -76,15 +81,12 @@ def _fill_band(codes: Array, known: Array, wanted: Array, reach_px: float) -> No
         codes[cut][own] = np.rint(fill(codes[cut], source, own))
 
 
-def continued_depth(inverse: Array, seen: Array) -> Array:
-    """(H, W) inverse depth of a layer everywhere, from where it is ``seen`` (H, W) bool: blurred edges are not
-    believed, and it goes on smoothly, within its own range."""
-    size = (2 * STEEP_PX + 1, 2 * STEEP_PX + 1)
-    box = np.ones(size, np.uint8)
+def continued_depth(inverse: Array, seen: Array, believed: Array) -> Array:
+    """(H, W) inverse depth of a layer everywhere, from where it is both ``seen`` (H, W) bool and ``believed`` (H, W)
+    bool: it goes on smoothly, within its own range. A piece of it that is nowhere believed is all the same."""
     values = inverse.astype(np.float32)
-    steep = cv2.dilate(values, box) - cv2.erode(values, box) > STEEP * max(float(np.ptp(values)), 1e-12)
     count, parts = cv2.connectedComponents(seen.astype(np.uint8), connectivity=8)
-    sure = seen & ~steep
+    sure = seen & believed
     has_sure = np.zeros(count, bool)
     has_sure[parts[sure]] = True
     sure |= seen & ~has_sure[parts]

@@ -14,7 +14,7 @@ import numpy as np
 
 from geometry.camera import Camera
 from geometry.layers import Layer, LayerStack
-from geometry.plates import kernels, lens
+from geometry.plates import kernels, lens, paint_kernels
 from geometry.plates.fluid import PERIOD, Flowing
 from geometry.plates.lens import Focus, View
 from geometry.plates.mesh import Surface
@@ -25,6 +25,7 @@ from geometry.shapes import expect_shape
 Array = np.ndarray
 UNCOVERED = 1 - 0.5 / 255  # a pixel with less alpha shows that something is missing
 STRIP_PX = 2**22  # of a mesh, drawn at once
+TURNED = 1e-12  # of a homography's mixed terms: less is no turn
 NOWHERE = np.zeros((0, 0), np.float32)
 
 
@@ -104,6 +105,17 @@ class Composer:
         mean = lens.code(total / np.float32(len(shutter)), self.stack.encoding)
         return Composed(mean[..., :3], mean[..., 3], one.depth, uncovered)
 
+    def shares(self, camera: Camera, camera_from_world: Array, *, time: float = 0.0) -> Array:
+        """(N, H, W) float32: how much each of the stack's layers makes up of every pixel; what lacks to 1 is clear."""
+        geometry = self._geometry(self.lens(camera), View(camera, camera_from_world, time))
+        drawing, numbers = _Drawing.blank(self.hw), {layer.name: k for k, layer in enumerate(self.stack)}
+        out = np.zeros((len(numbers), *self.hw), np.float32)
+        for card in self._near_to_far:
+            before = drawing.alpha.copy()
+            drawing.add(card, card.texture(time), geometry)
+            out[numbers[card.layer.name]] += drawing.alpha - before
+        return out
+
     def _seen(self, view: View, focus: Focus | None) -> Composed:
         camera = self.lens(view.camera)
         if focus is None:
@@ -160,6 +172,38 @@ class _Geometry:
         """(3,) nearness in the output of a plane; nothing where it is seen from behind."""
         facing = 1 + on_canvas @ self.epipole
         return (on_canvas @ self.back) / facing if facing > kernels.TINY else np.zeros(3)
+
+
+    def facing(self, card: _Card) -> _Facing | None:
+        """How a layer is scaled and shifted; None where it is more than that, or is not seen at all."""
+        back, plane = self.back, card.surface.plane
+        off = back[(0, 1, 2, 2), (1, 0, 0, 1)]
+        if plane is None or plane[:2].any() or np.abs(off).max() > TURNED or back[0, 0] <= 0 or back[1, 1] <= 0:
+            return None
+        near = float(self.plane(plane)[2])
+        qz = float(back[2, 2] - near * self.epipole[2])
+        if near <= 0 or qz <= 0:
+            return None
+        middle = (back[:2, 2] - near * self.epipole[:2]) / qz - card.layer.xy
+        footprint = abs(float(np.linalg.det(back)) * (1 - near * float(self.baseline[2]))) / qz**3
+        across, down = (float(back[0, 0] / qz), float(middle[0])), (float(back[1, 1] / qz), float(middle[1]))
+        return _Facing(near, across, down, footprint)
+
+
+@dataclass(frozen=True)
+class _Facing:
+    """A layer that is scaled and shifted: see ``paint_kernels.facing_laid_under``."""
+
+    near: float
+    across: tuple[float, float]
+    down: tuple[float, float]
+    footprint: float  # texels of a pixel
+
+    def level(self, levels: int) -> float:
+        """Of the texture's pyramid, which has so many."""
+        if self.footprint <= 2 ** (2 * paint_kernels.SHARPER):
+            return 0.0
+        return min(0.5 * float(np.log2(self.footprint)) - paint_kernels.SHARPER, levels - 1.0)
 
 
 @dataclass(frozen=True)
@@ -275,9 +319,17 @@ class _Drawing:
 
     def add(self, card: _Card, texture: Texture, geometry: _Geometry) -> None:
         """Lay a layer under the others."""
+        facing = geometry.facing(card)
+        if facing is not None:
+            paint_kernels.facing_laid_under(
+                self.colour, self.alpha, self.depth, facing.near, facing.across, facing.down,
+                facing.level(len(texture.levels)), texture.texels, texture.levels, texture.holds, texture.full,
+                card.inside,
+            )  # fmt: skip
+            return
         for strip in card.seen(geometry, self.alpha.shape):
-            kernels.laid_under(
+            paint_kernels.laid_under(
                 self.colour, self.alpha, self.depth, strip.top, strip.rows, strip.near, strip.cover, strip.plane,
                 geometry.back, geometry.epipole, geometry.baseline, float(np.linalg.det(geometry.back)),
-                texture.texels, texture.levels, texture.clear, texture.full, card.layer.xy, card.inside,
+                texture.texels, texture.levels, texture.holds, texture.full, card.layer.xy, card.inside,
             )  # fmt: skip

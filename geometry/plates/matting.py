@@ -23,7 +23,8 @@ LEAST_BAND_PX = 2
 TILE, RIM = 256, 8  # px
 PRIOR = 0.02
 CLEAR, SOLID = 0.02, 0.98  # alpha beyond these is 0 or 1
-LEAST_LEAK, BETWEEN, CONTRAST = 0.15, 0.2, 0.15  # shares of the way to the front's colour; code values of that way
+LEAST_LEAK, LEAST_BESIDE = 0.15, 0.04  # shares of the way to the front's colour: anywhere, and right beside the matte
+BETWEEN, CONTRAST = 0.2, 0.15  # of that way: how far beside it; code values
 STEEPER = 1.15  # matting spreads a contour over more pixels than the lens did
 
 
@@ -41,14 +42,17 @@ class Matte:
         expect_shape("behind", self.behind, self.front.shape)
 
 
-def matted(picture: Array, inside: Array, *, band_px: int | None = None) -> Matte:
+def matted(picture: Array, inside: Array, *, hard: Array | None = None, band_px: int | None = None) -> Matte:
     """``picture`` (H, W, 3) float32 code values in [0, 1]; ``inside`` (H, W) bool: the layer, cut hard.
 
-    Nothing softens at the picture's own border. ``band_px``: how far from the cut.
+    Nothing softens at the picture's own border, nor where ``hard`` (H, W) bool says that the cut is none of the
+    picture's edges. ``band_px``: how far from the cut.
     """
     expect_shape("picture", picture, (*inside.shape, 3))
     band = band_px or max(round(BAND_SHARE * inside.shape[0]), LEAST_BAND_PX)
     unknown = _unknown(inside, band)
+    if hard is not None:
+        unknown &= ~hard
     alpha = inside.astype(np.float32)
     prior = cv2.GaussianBlur(alpha, (0, 0), band / 2, borderType=cv2.BORDER_REPLICATE)
     h, w = inside.shape
@@ -116,6 +120,8 @@ def leaked(picture: Array, alpha: Array, behind: Array, where: Array) -> Array:
     length = np.maximum((towards**2).sum(-1), 1e-6)
     share = (moved * towards).sum(-1) / length
     off = ((moved - share[:, None] * towards) ** 2).sum(-1)
-    is_between = (share > LEAST_LEAK) & (off < BETWEEN**2 * length) & (length > CONTRAST**2)
+    beside = cv2.dilate((alpha > 0).astype(np.uint8), np.ones((3, 3), np.uint8))[where] > 0
+    least = np.where(beside, LEAST_BESIDE, LEAST_LEAK)
+    is_between = (share > least) & (off < BETWEEN**2 * length) & (length > CONTRAST**2)
     found[where] = np.where(is_between, np.clip(share, 0, 1), 0)
     return found

@@ -3,7 +3,7 @@
 One side at a time. At a coarse level every row of the new margin is copied from a shifted piece of the picture beside
 it: which shift, is the path of least cost down the rows (Viterbi), where a shift costs what it does not fit the
 picture's rim, and a change of shift what the two pieces differ along the cut. Patches then make the copies fit, coarse
-to fine (``geometry.exemplar.picture``). Depth goes on as slopes do.
+to fine (``geometry.exemplar.picture``). Depth goes on as slopes do, and as if thin things at the rim were not there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from geometry.exemplar.kernels import KNOWN
 from geometry.exemplar.picture import fill
 from geometry.plates.code_values import codes, from_codes
+from geometry.plates.depth_edges import behind_thin
 from geometry.plates.smooth import biharmonic
 from geometry.shapes import expect_shape
 
@@ -65,9 +66,7 @@ def outpainted(picture: Array, depth: Array, margins: Margins, painter: Painter 
     pads = ((top, bottom), (left, right))
     source = (left, top, left + w, top + h)
     known = np.pad(np.ones((h, w), bool), pads)
-    inverse = biharmonic(np.pad(1 / depth.astype(np.float64), pads), known)
-    low, high = (1 / depth).min() / DEPTH_RANGE, (1 / depth).max() * DEPTH_RANGE
-    deep = np.where(known, np.pad(depth, pads), 1 / np.clip(inverse, low, high)).astype(np.float32)
+    deep = continued_around(depth, margins)
     canvas = np.pad(picture, (*pads, (0, 0)))
     if painter is not None and max(margins) > 0:
         canvas = np.where(known[..., None], canvas, painter(canvas, ~known))
@@ -77,6 +76,16 @@ def outpainted(picture: Array, depth: Array, margins: Margins, painter: Painter 
             values = np.rot90(_widened(np.rot90(values, turns), margin), -turns)
         canvas = np.where(known[..., None], canvas, from_codes(values, scale, picture.dtype))
     return Outpainted(np.ascontiguousarray(canvas), deep, source)
+
+
+def continued_around(depth: Array, margins: Margins) -> Array:
+    """(H, W) float32 z-depth with margins (left, top, right, bottom px), in which it goes on as slopes do."""
+    left, top, right, bottom = margins
+    pads = ((top, bottom), (left, right))
+    known = np.pad(np.ones(depth.shape, bool), pads)
+    inverse = biharmonic(np.pad(behind_thin(1 / depth).astype(np.float64), pads), known)
+    low, high = (1 / depth).min() / DEPTH_RANGE, (1 / depth).max() * DEPTH_RANGE
+    return np.where(known, np.pad(depth, pads), 1 / np.clip(inverse, low, high)).astype(np.float32)
 
 
 def _widened(picture: Array, margin: int) -> Array:

@@ -73,9 +73,14 @@ def safe_box(stack: LayerStack, hw: tuple[int, int]) -> SafeBox:
 
 def uncovered_frames(stack: LayerStack, path: CameraPath) -> tuple[int, ...]:
     """Frame numbers of a path in which a pixel is uncovered, or may be: told at reduced size."""
+    return tuple(frame for frame, count in zip(path.frames, uncovered_counts(stack, path), strict=True) if count)
+
+
+def uncovered_counts(stack: LayerStack, path: CameraPath) -> list[int]:
+    """How many pixels are uncovered in each frame, at reduced size."""
     probe = _Probe(stack, _reduced(path.cameras[0].hw))
-    seen = zip(path.frames, path.cameras, path.camera_from_world, strict=True)
-    return tuple(frame for frame, camera, pose in seen if probe.uncovered_px(pose, camera))
+    seen = zip(path.cameras, path.camera_from_world, strict=True)
+    return [probe.uncovered_px(pose, camera) for camera, pose in seen]
 
 
 class _Probe:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from geometry.layers import Layer
-from geometry.plates import kernels
+from geometry.plates import paint_kernels
 
 Array = np.ndarray
 LEVELS = 7
@@ -18,16 +18,16 @@ Sides = tuple[int, int, int, int]  # left, top, right, bottom
 @dataclass(frozen=True)
 class Texture:
     """``texels`` (N, 4) uint16, or float32 for layers that are; ``levels`` (L, 3) first texel, height and width of
-    each; ``clear``: tiles in which there is nothing."""
+    each; ``holds``: what is in its tiles."""
 
     texels: Array
     levels: Array
-    clear: Array
+    holds: Array
 
     @classmethod
     def of(cls, layer: Layer, colour: Array, edges: Sides) -> Texture:
         """``colour`` (h, w, 3) of the layer's type; at ``edges`` its last texels go on, at other sides it is clear."""
-        h, w = (side + 2 * kernels.PAD for side in layer.hw)
+        h, w = (side + 2 * paint_kernels.PAD for side in layer.hw)
         levels = [(0, h, w)]
         while len(levels) < LEVELS and min(h, w) > 1:
             first = levels[-1][0] + h * w
@@ -36,10 +36,10 @@ class Texture:
         dtype = np.float32 if layer.colour.dtype == np.float32 else np.uint16
         texels = np.empty((levels[-1][0] + h * w, 4), dtype)
         full = cls._full(dtype)
-        kernels.premultiplied(texels, colour, layer.alpha, layer.white, full, edges)
+        paint_kernels.premultiplied(texels, colour, layer.alpha, layer.white, full, edges)
         for finer, coarser in pairwise(levels):
-            kernels.halved(texels, full, finer, coarser)
-        return cls(texels, np.array(levels), kernels.clear_tiles(layer.alpha))
+            paint_kernels.halved(texels, full, finer, coarser)
+        return cls(texels, np.array(levels), paint_kernels.tiles(layer.alpha, layer.white, edges))
 
     @property
     def full(self) -> float:

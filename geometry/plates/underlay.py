@@ -16,7 +16,7 @@ from geometry.plates import kernels
 from geometry.plates.mesh import cuts
 
 Array = np.ndarray
-REACH_SHARE = 0.03  # of the layer's width: how far it goes on
+REACH_SHARE = 0.08  # of the layer's width: how far it goes on
 ALIKE = 1.02  # in nearness: the same side
 
 

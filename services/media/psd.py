@@ -1,6 +1,8 @@
 """Layered Photoshop documents, 8 or 16 bits, RGB.
 
-Groups are flattened into names like ``group/layer``. A layer that clips is painted into its base, as it belongs to it.
+Groups are flattened into names like ``group/layer``, with their masks and opacities. A layer that clips is painted into
+its base, as it belongs to it, and one of another blend mode than normal into what lies below it (``psd_blend``).
+Colours of an embedded profile become sRGB (``icc``).
 Depth comes along in a hidden group called ``depth NEAR:FAR``: a grey layer for each layer that it is about, under the
 same name, inverse-normalised (see ``raw_layers``), metres where it ends in ``m``; painters can paint in it. A hidden
 layer called ``picture`` marks the part of the canvas that is the picture, and ``picture FX,FY,CX,CY`` the lens as well,
@@ -13,7 +15,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,20 @@ from geometry.camera import Camera
 from services.errors import InvalidRequest
 from services.media.colour import normalized, quantized
 from services.media.decoder import check_budget
+from services.media.icc import Profile, name_of, read_profile
+from services.media.psd_blend import (
+    PLAIN,
+    UNKNOWN,
+    Part,
+    blended,
+    cut,
+    group_cover,
+    mask_cover,
+    mode_of,
+    mode_words,
+    painted_into,
+    thinned,
+)
 from services.media.raw_layers import RawLayer, RawLayers, depth_from_code
 
 Array = np.ndarray
@@ -34,7 +50,6 @@ PICTURE = re.compile(r"picture(?: ([\d.e+-]+),([\d.e+-]+),([\d.e+-]+),([\d.e+-]+
 _HEADER = struct.Struct(">4sH6xHIIHH")
 _MODES = {0: "bitmap", 1: "greyscale", 2: "indexed", 3: "RGB", 4: "CMYK", 7: "multichannel", 8: "duotone", 9: "Lab"}
 _RGB = 3
-_PLAIN = ("NORMAL", "PASS_THROUGH")
 
 
 def is_psd(path: Path) -> bool:
@@ -48,7 +63,7 @@ def read_psd(path: Path, field: str) -> RawLayers:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # what cannot be decoded would be black
             return _Reader(path, field, wh, dtype).read()
-    except InvalidRequest:
+    except (InvalidRequest, MemoryError):  # too little memory is no fault of the file
         raise
     except Exception as error:  # the reader raises whatever a broken byte leads it to
         raise InvalidRequest(field, "a layered PSD", f"{path.name}, damaged: {error}") from error
@@ -85,10 +100,27 @@ class _Reader:
         self._path, self._field, self._wh, self._dtype = path, field, wh, dtype
         self._document = PSDImage.open(path)
         self._notes: list[str] = []
+        self._profile = self._read_profile()
+
+    def _read_profile(self) -> Profile | None:
+        """None where colours are sRGB already, or taken as such."""
+        from psd_tools.constants import Resource
+
+        data = self._document.image_resources.get_data(Resource.ICC_PROFILE)
+        if data is None:
+            return None
+        profile = read_profile(data)
+        if profile is None:
+            self._notes.append(f"colour profile {name_of(data)!r} is of a kind that is not understood: taken as sRGB")
+            return None
+        if profile.is_srgb:
+            return None
+        self._notes.append(f"colours are brought from {profile.name!r} to sRGB; what lies beyond it is clipped")
+        return profile
 
     def read(self) -> RawLayers:
         depths: dict[str, _Depth] = {}
-        wanted: list[tuple[str, Any, float]] = []
+        wanted: list[Part] = []
         camera, picture, is_metric = None, None, False
         for layer in self._document:
             match = DEPTH_GROUP.fullmatch(layer.name) if layer.is_group() else None
@@ -102,35 +134,42 @@ class _Reader:
                     fx, fy, cx, cy = map(float, frame.groups())
                     camera = Camera(fx, fy, cx, cy, self._wh)
             else:
-                wanted += self._pixels(layer, "", 1.0)
-        self._check_sizes([layer for _, layer, _ in wanted])
-        if len(wanted) < 2:
+                wanted += self._parts(layer, ())
+        self._check_sizes([part.layer for part in wanted])
+        layers = self._laid(wanted, depths)
+        if len(layers) < 2:
             expected = "a PSD with at least two visible layers of pixels (a flat one is a still: save it as a picture)"
-            raise InvalidRequest(self._field, expected, f"{len(wanted)} in {self._path.name}")
-        layers = tuple(self._layer(name, layer, opacity, depths.get(name)) for name, layer, opacity in wanted)
-        return RawLayers(layers, self._wh, "srgb", camera, picture, is_metric, tuple(self._notes))
+            raise InvalidRequest(self._field, expected, f"{len(layers)} in {self._path.name}")
+        return RawLayers(tuple(layers), self._wh, "srgb", camera, picture, is_metric, tuple(self._notes))
 
-    def _pixels(self, layer: Any, above: str, opacity: float) -> Iterator[tuple[str, Any, float]]:
-        """Layers of pixels below ``layer``, from the bottom up, with their full name and opacity."""
-        name = f"{above}{layer.name}"
+    def _parts(self, layer: Any, groups: tuple[Any, ...]) -> Iterator[Part]:
+        """Layers of pixels in ``layer``, from the bottom up."""
+        name = "/".join(one.name for one in (*groups, layer))
         if not layer.visible:
             self._notes.append(f"{name!r} is hidden: left out")
             return
-        if layer.blend_mode.name not in _PLAIN:
-            mode = layer.blend_mode.name.lower().replace("_", " ")
-            self._notes.append(f"{name!r}: blend mode {mode} is laid over as normal")
-        opacity *= layer.opacity / 255
+        if mode_of(layer) in UNKNOWN or (layer.is_group() and mode_of(layer) not in PLAIN):
+            merge = "; merge the group to keep it" if layer.is_group() else ""
+            self._notes.append(f"{name!r}: blend mode {mode_words(layer)} is laid over as normal{merge}")
         if layer.is_group():
-            if layer.has_mask():
-                self._notes.append(f"{name!r}: the mask of the group is left out")
-            for child in layer:
-                yield from self._pixels(child, f"{name}/", opacity)
+            parts = [part for child in layer for part in self._parts(child, (*groups, layer))]
+            if layer.opacity < 255 and len(parts) > 1:
+                each = f"each of its {len(parts)} layers"
+                self._notes.append(f"{name!r}: its opacity goes to {each}; more of them shows where they overlap")
+            self._note_feather(name, layer)
+            yield from parts
         elif not layer.has_pixels() or min(layer.size) < 1:
             self._notes.append(f"{name!r} has no pixels of its own: left out")
         elif not layer.clipping:
-            yield name, layer, opacity * layer.fill_opacity / 255
+            yield Part(name, layer, groups)
             if layer.has_effects() or layer.has_vector_mask():
                 self._notes.append(f"{name!r}: its effects or vector mask are left out; rasterise it to keep them")
+            self._note_feather(name, layer)
+
+    def _note_feather(self, name: str, layer: Any) -> None:
+        parameters = None if layer.mask is None or layer.mask.disabled else layer.mask.parameters
+        if parameters is not None and parameters.user_mask_feather:
+            self._notes.append(f"{name!r}: the feather of its mask is left out; apply it to keep it")
 
     def _check_sizes(self, layers: list[Any]) -> None:
         total = 0
@@ -140,36 +179,63 @@ class _Reader:
         if total > BYTE_BUDGET:
             raise InvalidRequest(self._field, f"at most {BYTE_BUDGET} decoded bytes", f"{total} in {self._path.name}")
 
-    def _layer(self, name: str, layer: Any, opacity: float, depth: _Depth | None) -> RawLayer:
+    def _laid(self, parts: list[Part], depths: dict[str, _Depth]) -> list[RawLayer]:
+        """From the bottom up. What blends is painted into what lies below it in the same group, as far out as its mode
+        reaches; what has nothing below it is laid over as normal."""
+        laid: list[tuple[Part, RawLayer]] = []
+        for part in parts:
+            own = self._layer(part, depths.get(part.name))
+            within = part.blends_within()
+            below = [i for i, (other, _) in enumerate(laid) if other.groups[: len(within)] == within]
+            if not (part.blends and below):
+                if part.blends:
+                    why = "is laid over as normal: there is nothing below it"
+                    self._notes.append(f"{part.name!r}: blend mode {mode_words(part.layer)} {why}")
+                laid.append((part, own))
+                continue
+            cover = group_cover(part.groups[len(within) :], own.xy, part.layer.size)
+            for i in below:
+                laid[i] = laid[i][0], painted_into(laid[i][1], own, part.layer, cover)
+            mode = mode_words(part.layer)
+            self._notes.append(f"{part.name!r}: blend mode {mode} is painted into the layers below it")
+        return [
+            replace(own, alpha=thinned(own.alpha, group_cover(part.groups, own.xy, part.layer.size)))
+            for part, own in laid
+        ]
+
+    def _layer(self, part: Part, depth: _Depth | None) -> RawLayer:
+        layer = part.layer
         colour, alpha = self._decoded(layer)
         for clipped in layer.clip_layers:
             if clipped.visible and clipped.has_pixels() and not clipped.is_group():
                 colour = self._painted_over(colour, layer, clipped)
-        if opacity < 1:
-            alpha = quantized(normalized(alpha) * np.float32(opacity), self._dtype)
+            elif clipped.visible:
+                self._notes.append(f"{clipped.name!r} on {part.name!r} has no pixels of its own: left out")
+        opacity = layer.opacity / 255 * layer.fill_opacity / 255
         found = None
         if depth is not None:
             at = (layer.left - depth.xy[0], layer.top - depth.xy[1])
-            found = _cut(depth.plane, at, layer.size, 0.0)
-        return RawLayer(name, colour, alpha, layer.offset, found)
+            found = cut(depth.plane, at, layer.size, 0.0)
+        return RawLayer(part.name, colour, thinned(alpha, opacity), layer.offset, found)
 
-    def _decoded(self, layer: Any) -> tuple[Array, Array]:
-        colour, shape = layer.numpy("color"), layer.numpy("shape")
-        cover = np.ones(colour.shape[:2], np.float32) if shape is None else shape[..., 0]
-        mask = layer.mask
-        if mask is not None and not mask.disabled and min(mask.size) > 0:
-            at = (layer.left - mask.left, layer.top - mask.top)
-            cover = cover * _cut(layer.numpy("mask")[..., 0], at, layer.size, mask.background_color / 255)
-        return quantized(colour, self._dtype), quantized(cover, self._dtype)
+    def _decoded(self, layer: Any, is_colour: bool = True) -> tuple[Array, Array]:
+        code, shape = layer.numpy("color"), layer.numpy("shape")
+        cover = np.ones(code.shape[:2], np.float32) if shape is None else shape[..., 0]
+        mask = mask_cover(layer, layer.offset, layer.size)
+        colour = quantized(code, self._dtype)
+        if is_colour and self._profile is not None:
+            colour = self._profile.srgb(colour)
+        return colour, quantized(cover if mask is None else cover * mask, self._dtype)
 
     def _painted_over(self, colour: Array, base: Any, clipped: Any) -> Array:
-        """``clipped`` laid over ``base`` where it is: alpha stays the base's."""
+        """``clipped`` laid over ``base`` where it is, in its mode: alpha stays the base's."""
         check_budget(clipped.size, self._path, self._field)
         paint, cover = self._decoded(clipped)
         at = (base.left - clipped.left, base.top - clipped.top)
-        share = _cut(normalized(cover), at, base.size, 0.0)[..., None] * np.float32(clipped.opacity / 255)
-        over = np.stack([_cut(paint[..., i], at, base.size, 0) for i in range(3)], -1)
-        return quantized(normalized(colour) * (1 - share) + normalized(over) * share, self._dtype)
+        opacity = np.float32(clipped.opacity / 255 * clipped.fill_opacity / 255)
+        share = cut(normalized(cover), at, base.size, 0.0) * opacity
+        over = np.stack([cut(paint[..., i], at, base.size, 0) for i in range(3)], -1)
+        return blended(colour, over, share, clipped)
 
     def _depths(self, group: Any, near: float, far: float) -> dict[str, _Depth]:
         """Depth by the name of the layer that it belongs to; 0 where it says nothing."""
@@ -179,17 +245,8 @@ class _Reader:
         for layer in group:
             if not layer.is_group() and layer.has_pixels():
                 check_budget(layer.size, self._path, self._field)
-                colour, cover = self._decoded(layer)
+                colour, cover = self._decoded(layer, is_colour=False)
                 depth = np.where(cover > 0, depth_from_code(colour[..., 0], near, far), np.float32(0))
                 found[layer.name] = _Depth(layer.offset, depth)
         return found
 
-
-def _cut(plane: Array, xy: tuple[int, int], wh: tuple[int, int], outside: float) -> Array:
-    """The part of (h, w) ``plane`` that begins at its pixel ``xy``; ``outside`` where it has none."""
-    out = np.full((wh[1], wh[0]), outside, plane.dtype)
-    (x, y), (h, w) = xy, plane.shape
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + wh[0], w), min(y + wh[1], h)
-    if x0 < x1 and y0 < y1:
-        out[y0 - y : y1 - y, x0 - x : x1 - x] = plane[y0:y1, x0:x1]
-    return out

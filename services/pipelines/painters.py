@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
+from geometry.plates.code_values import codes, from_codes
+from geometry.plates.outpaint import Painter
 from models import registry
 from models.checkpoints import Checkpoint
 from models.runtime import Runtime
@@ -75,3 +79,16 @@ def choose(
     name, setting = (asked, field) if asked else (configured, f"{section}.{field}")
     checkpoint = None if name == EMBEDDED else open_checkpoint(name, kind, setting, settings)
     return Backend(kind, setting, checkpoint, settings)
+
+
+def painting(backend: Backend | None, prompt: str, seed: int) -> Painter | None:
+    """What paints the masked part of a plate's picture; None: the embedded way."""
+    if backend is None:
+        return None
+
+    def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        values, white = codes(picture)
+        with backend.model() as model:
+            return from_codes(model.fill(values, mask, prompt, (seed,)), white, picture.dtype)
+
+    return paint

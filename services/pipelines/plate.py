@@ -1,6 +1,7 @@
 """plate: layers, or one still taken apart, become a picture with parallax that a camera moves through.
 
-    source -> layers -> [what flows] -> safe box -> frames, chunk by chunk -> package, scenes -> finish
+    source -> layers -> [repaint at key frames] -> [what flows] -> safe box -> frames, chunk by chunk -> package, scenes
+    -> finish
 
 The layers' key holds the source's content and how it is cut; a frame's the layers, what flows and the camera beside it:
 another move takes nothing apart again.
@@ -28,10 +29,11 @@ from services.pipelines.plate_inputs import (
     PlateInput,
     open_camera,
     open_generator,
+    open_painter,
     open_source,
     placed_path,
-    prompt_of,
     without_paths,
+    words_of,
 )
 from services.pipelines.requests import (
     AnimatePlateRequest,
@@ -50,6 +52,7 @@ from services.pipelines.stages.finish_plate import FinishConfig, finish_plate
 from services.pipelines.stages.generate_picture import FILE as GENERATED
 from services.pipelines.stages.generate_picture import GenerationConfig, generate_picture
 from services.pipelines.stages.package_layers import package_layers
+from services.pipelines.stages.repaint_layers import RepaintConfig, load_keys, repaint_layers
 from services.pipelines.stages.write_report import versions, write_report
 
 CHUNK = 24  # frames per stage: what a crash can cost
@@ -84,22 +87,23 @@ def run_plate(request: AnimatePlateRequest, context: Context) -> dict[str, Any]:
     imported = open_camera(request.camera)
     rate = Fraction(request.camera.rate or RATE).limit_denominator(1001)
     layers = _layers(request, context, imported, 0.25)
-    stack = layers.stack
-    path = placed_path(request.camera, imported, stack.picture_camera.pinhole(), middle_depth(stack), request.seed)
+    path = placed_path(
+        request.camera, imported, layers.stack.picture_camera.pinhole(), middle_depth(layers.stack), request.seed
+    )
+    facts: dict[str, Any] = {"pivot_depth": request.camera.pivot_depth or middle_depth(layers.stack)}
+    if request.camera.repaint:
+        layers, facts["repainted"] = _repainted(layers, request, path, 0.1)
     flow = _flow(layers, request.fluids, rate, 0.05)
     cover = _cover(layers, path, 0.1)
     has_alpha = cover["safe_box"]["uncovered_px"] > 0
-    frames = _frames(layers, request, path, flow, has_alpha, 0.4)
+    frames = _frames(layers, request, path, flow, has_alpha, 0.3 if request.camera.repaint else 0.4)
     _package(layers, flow, 0.1)
     scene = context.stage(
         export_plate, label="scenes", weight=0.02, config=ExportConfig(path, str(rate)),
         inputs={"layers": layers.artifact}, source=layers.opened.path,
     )
     context.deliver(scene)
-    facts = {
-        "rate": str(rate), "frames": [path.frames[0], path.frames[-1]], "cover": cover,
-        "pivot_depth": request.camera.pivot_depth or middle_depth(stack),
-    }
+    facts |= {"rate": str(rate), "frames": [path.frames[0], path.frames[-1]], "cover": cover}
     if flow is not None:
         layers = replace(layers, stack=load_stack(layers.artifact.path, layers.opened.path, flow.path))
     return _finish(layers, "plate", request, path, rate, facts, frames, 0.08)
@@ -124,7 +128,7 @@ def _layers(
     models = {
         name: backend.digest
         for name, backend in (("depth_model", opened.depth_model), ("segmenter", opened.segmenter),
-                              ("painter", opened.painter))
+                              ("painter", opened.painter), ("separator", opened.separator))
         if backend is not None
     }  # fmt: skip
     artifact = context.stage(
@@ -143,9 +147,8 @@ def _generated(request: BuildLayersRequest | AnimatePlateRequest, context: Conte
     backend = open_generator(request.source, settings.plate, settings.models)
     controls = {control.kind: Path(control.picture) for control in generation.controls}
     concepts = {concept.word: Path(concept.file) for concept in generation.concepts}
-    config = GenerationConfig(
-        prompt_of(generation), generation.negative_prompt, generation.aspect, (request.seed, GENERATION_SEED)
-    )
+    words = words_of(generation)
+    config = GenerationConfig(words.prompt, words.negative, generation.aspect, (request.seed, GENERATION_SEED))
     names = " ".join((*controls, *concepts))
     files = files_sha256([*controls.values(), *concepts.values()])
     artifact = context.stage(
@@ -155,6 +158,23 @@ def _generated(request: BuildLayersRequest | AnimatePlateRequest, context: Conte
     )
     context.deliver(artifact)
     return replace(request.source, path=str(artifact.path / GENERATED), generation=PlateGeneration())
+
+
+def _repainted(
+    layers: Layers, request: AnimatePlateRequest, path: CameraPath, weight: float
+) -> tuple[Layers, dict[str, Any]]:
+    """The layers with what the camera comes to see beyond them, and the key frames."""
+    settings = layers.context.settings
+    painter = layers.opened.painter or open_painter(settings.plate, settings.models)
+    inputs: dict[str, Any] = {"layers": layers.artifact}
+    if painter is not None:
+        inputs["painter"] = painter.digest
+    artifact = layers.context.stage(
+        repaint_layers, label="repaint", weight=weight, inputs=inputs, source=layers.opened.path, painter=painter,
+        config=RepaintConfig(path, words_of(request.source.generation).prompt, request.seed),
+    )
+    stack = load_stack(artifact.path, layers.opened.path)
+    return replace(layers, artifact=artifact, stack=stack), load_keys(artifact)
 
 
 def _flow(layers: Layers, fluids: Sequence[PlateFluid], rate: Fraction, weight: float) -> Artifact | None:

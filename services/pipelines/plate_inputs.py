@@ -10,6 +10,7 @@ from geometry.camera import Camera
 from geometry.moves import camera_path, parse_move
 from geometry.plates.planes import Horizon
 from geometry.trajectory import CameraPath
+from models.generation.looks import Look, in_look
 from services.config import ModelsSettings, PlateSettings
 from services.errors import InvalidRequest, Unsupported
 from services.export.cameras import import_cameras
@@ -22,13 +23,6 @@ from services.pipelines.requests import PlateCamera, PlateGeneration, PlateLayer
 
 FRAMES, RATE = 60, 24.0
 NONE = "none"
-LOOK_WORDS = {
-    "": "",
-    "standard": "natural light, realistic colours, sharp focus, wide shot",
-    "classic": "golden-age Hollywood matte painting, warm soft light, rich colours, film grain",
-    "moody": "overcast, low key light, deep shadows, mist, muted colours, cinematic",
-    "scifi": "science fiction, futuristic architecture, cold light with neon accents, atmospheric haze",
-}
 
 
 @dataclass(frozen=True)
@@ -42,10 +36,14 @@ class PlateInput:
     depth_model: Backend | None = None
     segmenter: Backend | None = None
     painter: Backend | None = None
+    separator: Backend | None = None
 
     @property
     def backends(self) -> dict[str, str]:
-        chosen = {"depth": self.depth_model, "segmentation": self.segmenter, "inpainting": self.painter}
+        chosen = {
+            "depth": self.depth_model, "segmentation": self.segmenter, "inpainting": self.painter,
+            "separation": self.separator,
+        }
         return {name: backend.name for name, backend in chosen.items() if backend is not None}
 
 
@@ -60,7 +58,7 @@ def open_source(
     lens_mm: float | None = None,
 ) -> PlateInput:
     """``lens_mm``: what cameras of another file say of the lens. Raises ``InvalidRequest`` that names the field."""
-    _check_text(source, settings)
+    _check_text(source, layers, settings)
     path = Path(source.path)
     kind = layered_kind(path, "source.path")
     near = source.near or min(NEAR, source.far / 10 or NEAR)
@@ -72,19 +70,42 @@ def open_source(
         return PlateInput(path, kind, options, files_sha256(files))
     wh = images.read_header(path, "source.path").wh
     _check_still(source, layers, wh)
+    if layers.separate:
+        separator = _separator(source, settings, models)
+        return PlateInput(
+            path, "", options, files_sha256(files), painter=open_painter(settings, models), separator=separator
+        )
     depth_model = None
     if not source.depth and not source.horizon and not has_depth(path):
         if settings.depth_backend == NONE:
             expected = "a depth picture, a horizon, or plate.depth_backend in the configuration"
             raise InvalidRequest("source.depth", expected, "none of them")
         depth_model = choose("depth", "depth_backend", "", settings.depth_backend, models, "plate")
-    segmenter = painter = None
+    segmenter = None
     if layers.things and settings.segmentation_backend != EMBEDDED:
         segmenter = choose("picture_segmentation", "segmentation_backend", "", settings.segmentation_backend, models,
                            "plate")
-    if settings.inpainting_backend != EMBEDDED:
-        painter = choose("inpainting", "inpainting_backend", "", settings.inpainting_backend, models, "plate")
+    painter = open_painter(settings, models)
     return PlateInput(path, "", options, files_sha256(files), depth_model, segmenter, painter)
+
+
+def open_painter(settings: PlateSettings, models: ModelsSettings) -> Backend | None:
+    """What paints margins and hidden parts; None: the embedded way."""
+    if settings.inpainting_backend == EMBEDDED:
+        return None
+    return choose("inpainting", "inpainting_backend", "", settings.inpainting_backend, models, "plate")
+
+
+def _separator(source: PlateSource, settings: PlateSettings, models: ModelsSettings) -> Backend:
+    if settings.layered_backend == NONE:
+        raise Unsupported("layers.separate: pictures are taken apart by a model where the configuration names one in "
+                          "plate.layered_backend; here it is none")
+    for name in ("depth", "horizon"):
+        if getattr(source, name):
+            raise InvalidRequest(f"source.{name}", "nothing beside layers.separate", getattr(source, name))
+    if not source.generation.prompt:
+        raise InvalidRequest("source.generation.prompt", "what the picture shows, beside layers.separate", "nothing")
+    return choose("layered", "layered_backend", "", settings.layered_backend, models, "plate")
 
 
 def open_generator(source: PlateSource, settings: PlateSettings, models: ModelsSettings) -> Backend:
@@ -97,9 +118,11 @@ def open_generator(source: PlateSource, settings: PlateSettings, models: ModelsS
     return choose("generation", "generation_backend", "", settings.generation_backend, models, "plate")
 
 
-def prompt_of(generation: PlateGeneration) -> str:
-    """The words, and those of the look."""
-    return ", ".join(filter(None, (generation.prompt, LOOK_WORDS[generation.look])))
+def words_of(generation: PlateGeneration) -> Look:
+    """What the picture shows, and what it does not: the words of the request, and those of the look."""
+    if not generation.look:
+        return Look(generation.prompt, generation.negative_prompt)
+    return in_look(generation.look, generation.prompt, generation.negative_prompt)
 
 
 def has_depth(path: Path) -> bool:
@@ -112,10 +135,18 @@ def horizon_of(source: PlateSource, wh: tuple[int, int]) -> Horizon:
     points = two_points("source.horizon", source.horizon)
     assert points is not None
     x0, y0, x1, y1 = points
+    expect_pixels("source.horizon", points, wh)
     if x0 == x1:
         raise InvalidRequest("source.horizon", "a line that crosses the picture from side to side", source.horizon)
     slope = (y1 - y0) / (x1 - x0)
     return Horizon(y0 - slope * x0, y0 + slope * (wh[0] - x0))
+
+
+def expect_pixels(field: str, values: Sequence[float], wh: tuple[int, int]) -> None:
+    """Refuse what lies within one pixel: somebody counts in shares of the picture."""
+    if all(0 <= value <= 1 for value in values):
+        got = ",".join(f"{value:g}" for value in values)
+        raise InvalidRequest(field, f"pixels of the {wh[0]} x {wh[1]} picture, not shares of it", got)
 
 
 def open_camera(camera: PlateCamera) -> CameraPath | None:
@@ -161,11 +192,11 @@ def _expect_aspect(field: str, wh: Sequence[int], plate: Sequence[int]) -> None:
         raise InvalidRequest(field, f"the aspect of the {plate[0]} x {plate[1]} picture", f"{wh[0]} x {wh[1]}")
 
 
-def _check_text(source: PlateSource, settings: PlateSettings) -> None:
+def _check_text(source: PlateSource, layers: PlateLayers, settings: PlateSettings) -> None:
     """Text needs a model that reads it. ``Unsupported`` names the key of the configuration that would bring one."""
     generation = source.generation
     words = generation.prompt or generation.look
-    if words and source.path and settings.inpainting_backend == EMBEDDED:
+    if words and source.path and settings.inpainting_backend == EMBEDDED and not layers.separate:
         raise Unsupported("source.generation.prompt: what is painted anew follows text where the configuration names a "
                           "model in plate.inpainting_backend; here it is embedded")
     if source.path:
@@ -181,7 +212,7 @@ def _refuse_for_layers(source: PlateSource, layers: PlateLayers) -> None:
         if getattr(source, name):
             raise InvalidRequest(f"source.{name}", "nothing beside layers, which are there", getattr(source, name))
     plain = PlateLayers()
-    for name in ("count", "bands", "things", "outpaint", "inpaint"):
+    for name in ("count", "bands", "things", "outpaint", "inpaint", "separate"):
         if getattr(layers, name) != getattr(plain, name):
             raise InvalidRequest(f"layers.{name}", "nothing beside layers, which are there", getattr(layers, name))
 
@@ -198,6 +229,8 @@ def _check_still(source: PlateSource, layers: PlateLayers, wh: tuple[int, int]) 
                              f"{margins.left},{margins.top},{margins.right},{margins.bottom}")
     for i, thing in enumerate(layers.things):
         field, raster = f"layers.things[{i}]", f"the {wh[0]} x {wh[1]} picture"
+        if thing.box is not None:
+            expect_pixels(f"{field}.box", thing.box, wh)
         for x, y in (*thing.clicks, *thing.outside):
             if not (0 <= x < wh[0] and 0 <= y < wh[1]):
                 raise InvalidRequest(f"{field}.clicks", f"pixels of {raster}", f"{x:g},{y:g}")

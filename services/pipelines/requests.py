@@ -412,8 +412,9 @@ class PlateMargins:
     bottom: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.left, self.top, self.right, self.bottom) < 0:
-            raise InvalidRequest("layers.outpaint", "margins >= 0 px", (self.left, self.top, self.right, self.bottom))
+        margins = (self.left, self.top, self.right, self.bottom)
+        if not all(isinstance(margin, int) and margin >= 0 for margin in margins):
+            raise InvalidRequest("layers.outpaint", "margins in whole pixels >= 0, not in shares", margins)
 
 
 MOST_LAYERS = 16
@@ -428,12 +429,17 @@ class PlateLayers:
     things: tuple[PlateThing, ...] = ()
     outpaint: PlateMargins = field(default_factory=PlateMargins)
     inpaint: str = ""  # a painted picture: what is white is made anew first
+    separate: bool = False  # by a model, instead of by depth
 
     def __post_init__(self) -> None:
         if not 0 <= self.count <= MOST_LAYERS:
             raise InvalidRequest("layers.count", f"1..{MOST_LAYERS}, or 0 for as many as are found", self.count)
         if self.count and self.bands:
             raise InvalidRequest("layers.bands", "nothing beside a count", len(self.bands))
+        for name in ("bands", "things"):
+            if self.separate and getattr(self, name):
+                raise InvalidRequest(f"layers.{name}", "nothing beside separate: the model finds what is there",
+                                     len(getattr(self, name)))
         names = [thing.name for thing in self.things if thing.name]
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if twice is not None:
@@ -490,6 +496,7 @@ class PlateCamera:
     focus: float = 0.0  # 0 = everything is sharp
     aperture: float = 0.0  # 0 = focus / 100
     shutter_deg: float = 0.0
+    repaint: bool = False  # what the camera uncovers is painted behind the layers
 
     def __post_init__(self) -> None:
         if self.move and self.cameras_file:

@@ -40,7 +40,7 @@ def test_everything_that_can_be_asked_for() -> None:
         "--click hut=10,20 --click 3,4 --beside hut=1,2 --box hut=5,5,30,30 --outpaint 10,0,10,4 --inpaint m.png "
         "--fluid w.png --hint -5,1,2,3 --hint 4,4,5,4 --fluid-layer sea --speed 2 --fluid c.png --fluid-video c.mp4 "
         "--prompt 'a bay' --negative-prompt fog --look moody --control depth=d.png --concept ours=o.pt --aspect 21:9 "
-        "--codec prores --seed 3 --no-cache --out o"
+        "--codec prores --seed 3 --no-cache --repaint --out o"
     )
     assert request == AnimatePlateRequest(
         PlateSource(
@@ -56,6 +56,7 @@ def test_everything_that_can_be_asked_for() -> None:
         PlateCamera(
             "dolly=in:0.4+pan=left:3", frames=48, width_px=960, height_px=540, rate=25.0, loop=True, easing="linear",
             pivot_depth=6.0, overscan=0.1, focus=5.0, aperture=0.05, shutter_deg=180.0,
+            repaint=True,
         ),
         (PlateFluid("w.png", (FlowHint(-5, 1, 2, 3), FlowHint(4, 4, 5, 4)), "sea", 2.0),
          PlateFluid("c.png", video="c.mp4")),
@@ -75,6 +76,7 @@ def test_the_rest_of_what_can_be_asked_for() -> None:
     )  # fmt: skip
     assert [name for name, _ in request.inputs] == ["source.path", "camera.cameras_file"]
     assert _request("plate a.psd --layers-only --out o") == BuildLayersRequest(PlateSource("a.psd"))
+    assert _request("plate a.png --separate --layers-only --out o").layers == PlateLayers(separate=True)
     assert _request("plate --prompt x --out o").source == PlateSource(generation=PlateGeneration("x"))
 
 
@@ -92,7 +94,8 @@ def test_the_rest_of_what_can_be_asked_for() -> None:
         (f"{ONE} --click a=1", "--click: expected [NAME=]X,Y in pixels, got '1'"),
         (f"{ONE} --beside 1,2", "--beside: expected NAME=X,Y in pixels, got '1,2'"),
         (f"{ONE} --box a=1,1,2,2 --box a=1,1,2,3", "--box: expected one a thing, got two for 'a'"),
-        (f"{ONE} --outpaint 1,2,3", "--outpaint: expected L,T,R,B: whole pixels >= 0, got '1,2,3'"),
+        (f"{ONE} --outpaint .1,.1,.1,.1", "--outpaint: expected L,T,R,B: whole pixels >= 0, not shares of the picture, "
+                                          "got '.1,.1,.1,.1'"),
         (f"{ONE} --overscan 0.6", "--overscan: expected a share from 0 to 0.5, got '0.6'"),
         (f"{ONE} --control depth", "--control: expected KIND=IMG, KIND one of depth|edges|soft_edges|sketch|"
                                    "normal|segments|pose, got 'depth'"),

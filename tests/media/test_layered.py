@@ -14,14 +14,17 @@ import yaml
 from psd_tools import PSDImage
 from psd_tools.constants import BlendMode
 
+from geometry.layers import LayerStack
 from services.errors import InvalidRequest
 from services.export.twop5d import write_2p5d
 from services.media import exr, images
 from services.media.layered import layered_kind, open_layers
 from services.media.raw_layers import LayerOptions, code_from_depth, depth_from_code, filled, spread, unique
 from tests.layer_stacks import painted
+from tests.media.icc_profiles import ADOBE_RGB, matrix_profile, srgb_profile
 
 RNG = np.random.default_rng(1)
+_OPAQUE = np.array([0, 0, 0, 255], np.uint8)
 RED, GREEN = np.array([255, 0, 0, 255], np.uint8), np.array([0, 200, 0, 255], np.uint8)
 
 
@@ -66,13 +69,13 @@ def test_groups_become_names_and_order_becomes_depth(document: Any, tmp_path: Pa
 
 
 def test_what_is_left_out_is_reported(document: Any, tmp_path: Path) -> None:
-    for name in ("sketch", "glow"):
+    for name in ("sketch", "grain"):
         document.create_pixel_layer_from_array(_flat(2, 2, RED), name=name)
     document[2].visible = False
-    document[3].blend_mode = BlendMode.SCREEN
+    document[3].blend_mode = BlendMode.DISSOLVE
     found = open_layers(_saved(document, tmp_path))
-    assert [layer.name for layer in found.stack] == ["sky", "land/hut", "glow"]
-    assert found.warnings[:2] == ("'sketch' is hidden: left out", "'glow': blend mode screen is laid over as normal")
+    assert [layer.name for layer in found.stack] == ["sky", "land/hut", "grain"]
+    assert found.warnings[:2] == ("'sketch' is hidden: left out", "'grain': blend mode dissolve is laid over as normal")
 
 
 def test_opacity_masks_and_clipped_layers(document: Any, tmp_path: Path) -> None:
@@ -96,6 +99,123 @@ def test_layer_masks_hide(document: Any, tmp_path: Path) -> None:
     document[0].create_mask(Image.fromarray(mask))
     sky = open_layers(_saved(document, tmp_path)).stack.layers[0]
     assert (sky.alpha[:, :10] == 0).all() and (sky.alpha[:, 10:] == 255).all()
+
+
+def _laid_over(stack: LayerStack) -> np.ndarray:
+    """(H, W, 3) float: the layers over one another, as a screen shows them."""
+    out = np.zeros((*stack.camera.hw, 3))
+    for layer in stack:
+        (x, y), (h, w) = layer.xy, layer.hw
+        part, alpha = out[y : y + h, x : x + w], layer.alpha[..., None] / layer.white
+        part[:] = part * (1 - alpha) + layer.colour / layer.white * alpha
+    return out
+
+
+def test_masks_of_groups_hide_what_is_in_them(document: Any, tmp_path: Path) -> None:
+    """A mask of 12 x 10 from (0, 0) on, whose right part is half clear; beyond it all is hidden."""
+    from PIL import Image
+
+    mask = np.full((10, 12), 255, np.uint8)
+    mask[:, 6:] = 51
+    land = document[1]
+    end = len(land._bounding_channels)
+    land.create_mask(Image.fromarray(mask), top=0, left=0)
+    land._bounding_channels = type(land._channels)(land._channels[:end])  # the library gives a group's end one, too
+    document[1].create_pixel_layer_from_array(_flat(10, 4, RED), name="mast", left=11)
+    hut, mast = open_layers(_saved(document, tmp_path)).stack.layers[1:]
+    assert hut.alpha[0].tolist() == [255, 255, 255, 51, 51, 51]  # columns 3 to 8
+    assert mast.alpha[0].tolist() == [51, 0, 0, 0]
+    document[1].opacity = 128
+    found = open_layers(_saved(document, tmp_path))
+    assert found.stack.layers[1].alpha[0, [0, 3]].tolist() == [128, round(51 * 128 / 255)]
+    assert "'land': its opacity goes to each of its 2 layers; more of them shows where they overlap" in found.warnings
+    document[1].mask.disabled = True
+    assert open_layers(_saved(document, tmp_path)).stack.layers[1].alpha[0, 3] == 128
+
+
+@pytest.mark.parametrize(("mode", "tolerance"), [
+    (BlendMode.MULTIPLY, 1), (BlendMode.SCREEN, 1), (BlendMode.HARD_LIGHT, 1), (BlendMode.EXCLUSION, 1),
+    (BlendMode.OVERLAY, 1), (BlendMode.SOFT_LIGHT, 1), (BlendMode.DARKEN, 1), (BlendMode.LUMINOSITY, 1),
+])  # fmt: skip
+def test_blend_modes_show_what_photoshop_shows(mode: BlendMode, tolerance: float, tmp_path: Path) -> None:
+    """The whole picture against the library's own compositor, over a backdrop, a hard thing and a soft one."""
+    psd = PSDImage.new("RGBA", (24, 16))
+    psd.create_pixel_layer_from_array(RNG.integers(0, 256, (16, 24, 4), np.uint8) | _OPAQUE, name="sky")
+    psd.create_pixel_layer_from_array(RNG.integers(0, 256, (6, 9, 4), np.uint8) | _OPAQUE, name="hut", left=3, top=5)
+    light = RNG.integers(0, 256, (16, 12, 4), np.uint8)
+    psd.create_pixel_layer_from_array(light, name="light", left=6, blend_mode=mode, opacity=200)
+    found = open_layers(_saved(psd, tmp_path))
+    assert [layer.name for layer in found.stack] == ["sky", "hut"]
+    words = mode.name.lower().replace("_", " ")
+    assert found.warnings[0] == f"'light': blend mode {words} is painted into the layers below it"
+    expected = np.asarray(psd.composite(force=True, ignore_preview=True))[..., :3] / 255
+    assert np.abs(_laid_over(found.stack) - expected).max() <= (tolerance + 0.5) / 255
+
+
+def test_a_mode_that_is_linear_keeps_soft_edges(tmp_path: Path) -> None:
+    psd = PSDImage.new("RGBA", (24, 16))
+    psd.create_pixel_layer_from_array(RNG.integers(0, 256, (16, 24, 4), np.uint8) | _OPAQUE, name="sky")
+    psd.create_pixel_layer_from_array(RNG.integers(0, 256, (8, 9, 4), np.uint8), name="fog", left=3, top=5)
+    shade = RNG.integers(0, 256, (16, 12, 4), np.uint8)
+    psd.create_pixel_layer_from_array(shade, name="shade", left=6, blend_mode=BlendMode.MULTIPLY)
+    expected = np.asarray(psd.composite(force=True, ignore_preview=True))[..., :3] / 255
+    found = open_layers(_saved(psd, tmp_path))
+    assert np.abs(_laid_over(found.stack) - expected).max() <= 2 / 255
+
+
+def test_a_mode_stays_in_a_group_that_is_put_together_by_itself(document: Any, tmp_path: Path) -> None:
+    shade = document[1].create_pixel_layer_from_array(_flat(10, 20, np.array([128, 128, 128, 255], np.uint8)), name="s")
+    shade.blend_mode = BlendMode.MULTIPLY
+    sky, hut = open_layers(_saved(document, tmp_path)).stack  # the group passes through
+    assert (sky.colour[0, 0].tolist(), hut.colour[0, 0].tolist()) == ([128, 0, 0], [0, 100, 0])
+    document[1].blend_mode = BlendMode.NORMAL
+    sky, hut = open_layers(_saved(document, tmp_path)).stack
+    assert (sky.colour[0, 0].tolist(), hut.colour[0, 0].tolist()) == ([255, 0, 0], [0, 100, 0])
+    document[1].blend_mode = BlendMode.SCREEN
+    message = "'land': blend mode screen is laid over as normal; merge the group to keep it"
+    assert message in open_layers(_saved(document, tmp_path)).warnings
+
+
+def test_what_clips_keeps_its_mode(document: Any, tmp_path: Path) -> None:
+    grey = document.create_pixel_layer_from_array(_flat(10, 5, np.array([51, 51, 51, 255], np.uint8)), name="shade")
+    document.remove(grey)
+    document.insert(1, grey)
+    grey.clipping, grey.blend_mode, grey.opacity = True, BlendMode.MULTIPLY, 128
+    sky = open_layers(_saved(document, tmp_path)).stack.layers[0]
+    share = 128 / 255
+    assert sky.colour[0, 0].tolist() == [round(255 * (1 - share) + 51 * share), 0, 0]
+    assert sky.colour[0, 10].tolist() == [255, 0, 0]
+
+
+def _with_profile(document: Any, profile: bytes) -> Any:
+    from psd_tools.constants import Resource
+    from psd_tools.psd.image_resources import ImageResource
+
+    document._record.image_resources[Resource.ICC_PROFILE] = ImageResource(key=Resource.ICC_PROFILE.value, data=profile)
+    return document
+
+
+def test_colours_of_a_profile_become_srgb(document: Any, tmp_path: Path) -> None:
+    plain = open_layers(_saved(document, tmp_path))
+    found = open_layers(_saved(_with_profile(document, matrix_profile("Wide", ADOBE_RGB, 2.19921875)), tmp_path))
+    assert "colours are brought from 'Wide' to sRGB; what lies beyond it is clipped" in found.warnings
+    assert found.stack.layers[0].colour[0, 0].tolist() == [255, 0, 0]
+    assert found.stack.layers[1].colour[0, 0].tolist() == [0, 201, 0]  # (200 / 255) ** 2.2 is .586 of light
+    assert plain.stack.layers[1].colour[0, 0].tolist() == [0, 200, 0]
+    same = open_layers(_saved(_with_profile(document, srgb_profile()), tmp_path))
+    assert same.warnings == plain.warnings
+    assert same.stack.layers[1].colour[0, 0].tolist() == [0, 200, 0]
+    odd = open_layers(_saved(_with_profile(document, b"nothing at all"), tmp_path))
+    assert odd.warnings[0] == "colour profile 'unnamed' is of a kind that is not understood: taken as sRGB"
+
+
+def test_too_little_memory_is_no_damage(document: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(self: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("services.media.psd._Reader.read", exhausted)
+    with pytest.raises(MemoryError, match="no room"):
+        open_layers(_saved(document, tmp_path))
 
 
 def test_photoshop_documents_that_cannot_be_used(document: Any, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,17 +12,20 @@ from geometry.exemplar.picture import fill
 from geometry.layers import Encoding, LayerStack
 from geometry.plates.bands import Selection, selected
 from geometry.plates.code_values import codes, from_codes
+from geometry.plates.outpaint import Painter, outpainted
 from geometry.plates.planes import Card, depth_from_horizon, depth_from_picture
+from geometry.plates.separated import agreeing_layers
 from geometry.plates.still import StillOptions, from_still
 from models.base import Prompt
 from services.errors import InvalidRequest
 from services.media import exr, images
 from services.media.colour import normalized, quantized, srgb_from_linear
 from services.media.layered import open_layers
-from services.media.raw_layers import LayerOptions, default_camera
+from services.media.raw_layers import LayerOptions, RawLayer, RawLayers, default_camera, stacked
 from services.pipelines.blockout_shot import refused
 from services.pipelines.context import Report
-from services.pipelines.plate_inputs import PlateInput, has_depth, horizon_of, prompt_of
+from services.pipelines.painters import painting
+from services.pipelines.plate_inputs import PlateInput, has_depth, horizon_of, words_of
 from services.pipelines.requests import PlateLayers, PlateSource, PlateThing
 from services.pipelines.stack_store import save_stack
 
@@ -76,6 +79,8 @@ class _Still:
     def stack(self) -> tuple[LayerStack, tuple[str, ...]]:
         if self._layers.inpaint:
             self._paint_anew()
+        if self._layers.separate:
+            return self._separated()
         masks = self._masks()
         depth, is_metric = self._depth(masks)
         self._report(1, 3)
@@ -92,6 +97,32 @@ class _Still:
             return from_still(self._picture, depth, options, self._camera), tuple(self._notes)
         except ValueError as error:
             raise _refused_layers(error) from error
+
+    def _separated(self) -> tuple[LayerStack, tuple[str, ...]]:
+        """Layers of a model; how far they are, their order says."""
+        margins = self._layers.outpaint
+        sides = (margins.left, margins.top, margins.right, margins.bottom)
+        canvas = outpainted(self._picture, np.ones(self._hw, np.float32), sides, self._painter())
+        shown, prompt = _shown(canvas.picture), words_of(self._source.generation).prompt
+        assert self._opened.separator is not None
+        with self._opened.separator.model() as model:
+            found = model.separate(shown, self._layers.count or MOST, prompt, (self._seed,))
+        self._opened.separator.close()
+        self._report(2, 3)
+        white = 1.0 if canvas.picture.dtype == np.float32 else float(np.iinfo(canvas.picture.dtype).max)
+        pairs = agreeing_layers((canvas.picture / np.float32(white)).astype(np.float32), found)
+        dtype = canvas.picture.dtype
+        layers = tuple(
+            RawLayer(f"layer {k + 1}", quantized(colour, dtype), quantized(alpha, dtype))
+            for k, (colour, alpha) in enumerate(pairs)
+        )
+        raw = RawLayers(
+            layers, canvas.depth.shape[::-1], "linear" if dtype == np.float32 else "srgb",
+            replace(self._camera, cx=self._camera.cx + margins.left, cy=self._camera.cy + margins.top,
+                    wh=canvas.depth.shape[::-1]), canvas.source,
+        )  # fmt: skip
+        stack, notes = stacked(raw, self._opened.options)
+        return stack, (*self._notes, *notes)
 
     def _depth(self, masks: Sequence[Array | None]) -> tuple[Array, bool]:
         """(H, W), and whether it is in metres."""
@@ -126,7 +157,7 @@ class _Still:
     def _estimated(self, near: float, far: float) -> tuple[Array, bool]:
         assert self._opened.depth_model is not None
         with self._opened.depth_model.model() as model:
-            found = model.predict(self._shown())
+            found = model.predict(_shown(self._picture))
         self._opened.depth_model.close()
         if found.focal_px is not None and not self._source.focal_mm:
             self._camera = replace(self._camera, fx=found.focal_px, fy=found.focal_px)
@@ -139,30 +170,20 @@ class _Still:
         things = self._layers.things
         if self._opened.segmenter is not None:
             with self._opened.segmenter.model() as model:
-                found = model.segment(self._shown(), [_prompt(thing) for thing in things])
+                found = model.segment(_shown(self._picture), [_prompt(thing) for thing in things])
             self._opened.segmenter.close()
             return [mask > 0.5 for mask in found]
         if not (things and self._source.horizon):
             return [None] * len(things)
-        shown, even = self._shown(), np.ones(self._hw, np.float32)
+        shown, even = _shown(self._picture), np.ones(self._hw, np.float32)
         try:
             return [selected(shown, even, _selection(thing, i, None)) for i, thing in enumerate(things)]
         except ValueError as error:
             raise _refused_layers(error) from error
 
-    def _painter(self) -> Callable[[Array, Array], Array] | None:
-        """What paints margins and hidden parts; None: the embedded way."""
-        backend = self._opened.painter
-        if backend is None:
-            return None
-        prompt, seed = prompt_of(self._source.generation), self._seed
-
-        def paint(picture: Array, mask: Array) -> Array:
-            values, white = codes(picture)
-            with backend.model() as model:
-                return from_codes(model.fill(values, mask, prompt, (seed,)), white, picture.dtype)
-
-        return paint
+    def _painter(self) -> Painter | None:
+        """What paints margins and hidden parts."""
+        return painting(self._opened.painter, words_of(self._source.generation).prompt, self._seed)
 
     def _paint_anew(self) -> None:
         assert self._files.inpaint is not None
@@ -181,11 +202,11 @@ class _Still:
         self._picture = self._picture.copy()
         self._picture[wanted] = from_codes(fill(values, ~wanted, wanted), white, self._picture.dtype)
 
-    def _shown(self) -> Array:
-        """(H, W, 3) uint8 sRGB, for models."""
-        picture = normalized(self._picture)
-        picture = srgb_from_linear(picture) if self._picture.dtype == np.float32 else picture
-        return quantized(picture, np.dtype(np.uint8))
+def _shown(picture: Array) -> Array:
+    """(H, W, 3) uint8 sRGB, for models."""
+    code = normalized(picture)
+    code = srgb_from_linear(code) if picture.dtype == np.float32 else code
+    return quantized(code, np.dtype(np.uint8))
 
 
 def _name(thing: PlateThing, i: int) -> str:

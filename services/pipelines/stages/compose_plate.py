@@ -5,8 +5,9 @@ Frames have the layers' bits, 16 where these are floats; alpha, straight, where 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from geometry.trajectory import CameraPath
 from services.media import exr, images
 from services.media.colour import linear_from_srgb, quantized, srgb_from_linear
 from services.pipelines.context import Artifact, Report
+from services.pipelines.one_behind import one_behind
 from services.pipelines.stack_store import load_stack
 
 Array = np.ndarray
@@ -57,19 +59,29 @@ class PlateView:
 def compose_plate(
     *, out: Path, config: ComposeConfig, report: Report, view: PlateView, layers: Artifact, flow: Artifact | None = None
 ) -> None:
-    """``view`` must be that of ``layers`` and ``flow``."""
+    """``view`` must be that of ``layers`` and ``flow``. A frame is written while the next one is composed."""
     focus = Focus(config.focus, config.aperture) if config.focus else None
-    for done, frame in enumerate(config.frames):
-        shutter = shutter_views(config.path, frame, share=config.shutter, samples=SHUTTER_SAMPLES)
-        seen = view.composer.frame(
-            config.path.camera(frame), config.path.pose(frame), time=frame, focus=focus,
-            shutter=shutter if config.shutter else None,
-        )
-        picture = shown(seen, view.stack, config.has_alpha)
-        images.write_picture(out / "frames" / f"{frame:04d}.png", picture)
-        if config.has_exr:
-            exr.write_channels(out / "exr" / f"{frame:04d}.exr", _channels(seen, view.stack.encoding))
-        report(done + 1, len(config.frames), preview=_preview(picture))
+
+    def composed() -> Iterator[Callable[[], Array]]:
+        for frame in config.frames:
+            shutter = shutter_views(config.path, frame, share=config.shutter, samples=SHUTTER_SAMPLES)
+            seen = view.composer.frame(
+                config.path.camera(frame), config.path.pose(frame), time=frame, focus=focus,
+                shutter=shutter if config.shutter else None,
+            )
+            yield partial(_written, out, frame, seen, view.stack, config)
+
+    for done, preview in enumerate(one_behind(composed())):
+        report(done + 1, len(config.frames), preview=preview)
+
+
+def _written(out: Path, frame: int, seen: Composed, stack: LayerStack, config: ComposeConfig) -> Array:
+    """Returns its preview."""
+    picture = shown(seen, stack, config.has_alpha)
+    images.write_picture(out / "frames" / f"{frame:04d}.png", picture)
+    if config.has_exr:
+        exr.write_channels(out / "exr" / f"{frame:04d}.exr", _channels(seen, stack.encoding))
+    return _preview(picture)
 
 
 def shown(seen: Composed, stack: LayerStack, has_alpha: bool) -> Array:

@@ -18,6 +18,7 @@ from services.media.clip import ClipReader
 from services.media.colour import normalized
 from services.pipelines.blockout_shot import refused
 from services.pipelines.context import Artifact, Report
+from services.pipelines.plate_inputs import expect_pixels
 from services.pipelines.requests import FlowHint, PlateFluid
 from services.pipelines.stack_store import load_stack, motion_file
 
@@ -71,6 +72,7 @@ def _on_canvas(stack: LayerStack, mask: Array, field: str) -> Array:
 def _check_hints(hints: Sequence[FlowHint], stack: LayerStack, region: Array, field: str) -> None:
     x, y = stack.picture[:2]
     for i, hint in enumerate(hints):
+        expect_pixels(f"{field}[{i}]", (hint.x0, hint.y0, hint.x1, hint.y1), stack.picture_camera.wh)
         column, row = int(np.floor(hint.x0 + x)), int(np.floor(hint.y0 + y))
         inside = 0 <= row < region.shape[0] and 0 <= column < region.shape[1]
         if not inside or region[row, column] <= 0:

@@ -10,7 +10,7 @@ import pytest
 from geometry import rigid
 from geometry.camera import Camera, pixel_rays
 from geometry.layers import Layer, LayerStack
-from geometry.plates import compose
+from geometry.plates import compose, paint_kernels
 from geometry.plates.compose import Composer
 from geometry.plates.mesh import Surface
 from tests.geometry.plates.layer_stacks import CANVAS, PICTURE, at, layer, soft_disc, stack
@@ -185,6 +185,39 @@ def test_overscan_adds_round_the_same_picture() -> None:
     plain, wide = (Composer(layers, HW, overscan=share).frame(camera, pose) for share in (0.0, 0.2))
     assert wide.alpha.shape == (108, 144)
     np.testing.assert_allclose(wide.colour[9:-9, 12:-12], plain.colour, atol=1e-5)
+
+
+@pytest.mark.parametrize(("offset", "wh"), [
+    ((0.37, -0.2, 0.9), (120, 90)), ((-0.4, 0.1, -0.8), (120, 90)), ((0.1, 0.2, 0.3), (49, 37)),
+])  # fmt: skip
+def test_what_is_only_scaled_and_shifted_is_the_same_the_long_way(
+    offset: tuple[float, float, float], wh: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows and columns one after the other, enlarged and, on a small raster, from two levels of the pyramid."""
+    layers = scenery()
+    camera = layers.picture_camera.scaled(wh)
+    quick = Composer(layers, wh[::-1]).frame(camera, at(*offset))
+    monkeypatch.setattr(compose, "TURNED", -1.0)
+    slow = Composer(layers, wh[::-1]).frame(camera, at(*offset))
+    away = np.abs(quick.colour - slow.colour).max(-1)
+    assert (away > 1e-5).sum() <= 2  # where alpha all but cancels, whether there is any is a matter of rounding
+    assert away.max() < 2e-4
+    assert np.abs(quick.alpha - slow.alpha).max() < 1e-5
+    assert np.abs(quick.depth - slow.depth).max() < 1e-4
+    assert not np.array_equal(quick.colour, slow.colour)  # it was another way
+
+
+def test_solid_tiles_are_told_from_mixed_and_clear_ones() -> None:
+    """Of a layer of 64 x 48 texels: clear on the left, one hole; at its right end the canvas ends, too."""
+    alpha = np.full((48, 64), 255, np.uint8)
+    alpha[:, :18] = 0
+    alpha[20, 40] = 254
+    found = paint_kernels.tiles(alpha, 255.0, (0, 0, 1, 0))
+    clear, mixed, solid = paint_kernels.CLEAR, paint_kernels.MIXED, paint_kernels.SOLID
+    assert found.tolist() == [
+        [clear, mixed, mixed, mixed], [clear, mixed, mixed, solid], [clear, mixed, mixed, mixed],
+    ]  # fmt: skip
+    assert paint_kernels.tiles(alpha, 255.0, (1, 1, 1, 1))[0].tolist() == [clear, mixed, solid, solid]
 
 
 def test_strips_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,13 +136,65 @@ def test_two_bands_behind_a_thing_go_on_as_their_border_points() -> None:
     assert (nothing.bands == NONE).all()
 
 
-def test_depth_behind_does_not_follow_blurred_edges() -> None:
+def test_depth_behind_goes_on_from_what_is_believed() -> None:
     inverse = np.full((60, 80), 0.1)
     inverse[:, 40:44] = [0.2, 0.4, 0.6, 0.8]
     inverse[:, 44:] = 0.9
-    seen = np.zeros((60, 80), bool)
+    seen, believed = np.zeros((60, 80), bool), np.zeros((60, 80), bool)
     seen[:, :42] = True
-    assert np.abs(continued_depth(inverse, seen) - 0.1).max() < 1e-3
+    believed[:, :40] = True
+    assert np.abs(continued_depth(inverse, seen, believed) - 0.1).max() < 1e-3
+    lonely = np.zeros((60, 80), bool)
+    lonely[20:30, 60:70] = True
+    assert np.abs(continued_depth(inverse, lonely, believed) - 0.9).max() < 1e-3  # nowhere believed, but all there is
+
+
+def _wall() -> tuple[np.ndarray, np.ndarray]:
+    """A wall of stripes that runs from 2 to 20 m, its nearness linear across the picture, before a sky at 60 m."""
+    y, x = np.mgrid[:120, :200]
+    picture = (255 * texture((120, 200), (0.6, 0.4, 0.3), 0.3, 7)).astype(np.uint8)
+    picture[(x // 7) % 2 == 0] //= 2
+    depth = 1 / (0.5 - x / 199 * 0.45)
+    sky = y < 30
+    picture[sky], depth[sky] = (120, 160, 230), 60
+    return picture, depth.astype(np.float32)
+
+
+def test_a_cut_through_a_surface_is_straight_and_never_seen() -> None:
+    """Bands end on the wall where depth says, in one column, whatever the stripes are; behind the cut the wall goes on
+    as it is, so that a camera that moves aside sees it whole."""
+    picture, depth = _wall()
+    stack = from_still(picture, depth, StillOptions(bands=((1, 3.2), (3.2, 7), (7, 100))))
+    far, middle, near = stack
+    for layer in (middle, near):
+        x, y = layer.xy
+        wall = layer.alpha[40 - y : 110 - y]
+        ends = x + wall.shape[1] - 1 - np.argmax((wall > 0)[:, ::-1], 1)
+        assert np.ptp(ends) == 0
+        assert set(np.unique(wall)) <= {0, 255}
+    x, y = middle.xy
+    cut = int(np.ceil(199 * (0.5 - 1 / 3.2) / 0.45))  # the first column beyond the near band
+    behind = np.s_[50 - y : 100 - y, cut - 2 - x : cut - x]
+    assert (middle.alpha[behind] == 255).all()
+    assert np.array_equal(middle.colour[behind], picture[50:100, cut - 2 : cut])
+    assert far.name == "sky"
+
+
+def test_what_stands_thin_before_its_own_band_gets_a_layer() -> None:
+    """A post 3 m away before a wall at 4 m, beside a view to 12 m: by depth alone post and wall are one layer."""
+    y, x = np.mgrid[:120, :160]
+    picture = (255 * texture((120, 160), (0.5, 0.5, 0.45), 0.3, 8)).astype(np.uint8)
+    depth = np.where(x < 60, 12, 4).astype(np.float32)
+    post = (np.abs(x - 110) < 3) & (y > 20) & (y < 90)
+    picture[post], depth[post] = (150, 20, 20), 3
+    far, wall, thin = from_still(picture, depth, StillOptions(layers=(1, 2)))
+    assert [layer.median_depth for layer in (far, wall, thin)] == [12, 4, 3]
+    red = thin.alpha[30 - thin.xy[1] : 80 - thin.xy[1]]
+    assert red[:, 110 - thin.xy[0]].min() == 255
+    assert (red > 0).sum(1).max() <= 9
+    behind = np.s_[30 - wall.xy[1] : 80 - wall.xy[1], 108 - wall.xy[0] : 113 - wall.xy[0]]
+    assert (wall.alpha[behind] == 255).all() and wall.colour[behind][..., 1].min() > 60  # wall, no post
+    assert len(from_still(picture, depth, StillOptions(layers=(2, 2))).layers) == 2  # as many as are asked for
 
 
 def test_what_does_not_fit() -> None:

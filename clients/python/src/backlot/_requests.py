@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from backlot._errors import InvalidRequest
 from backlot.v1 import common_pb2, insertion_pb2, plate_pb2, previs_pb2, scene_pb2
 
 
@@ -651,6 +652,10 @@ class PlateMargins:
     bottom: int = 0
 
     def to_proto(self) -> plate_pb2.PlateMargins:
+        margins = (self.left, self.top, self.right, self.bottom)
+        if not all(isinstance(margin, int) for margin in margins):  # no message can hold it
+            message = f"layers.outpaint: expected whole pixels, not shares of the picture, got {margins}"
+            raise InvalidRequest(message, field="layers.outpaint")
         return plate_pb2.PlateMargins(left=self.left, top=self.top, right=self.right, bottom=self.bottom)
 
 
@@ -663,6 +668,7 @@ class PlateLayers:
     things: tuple[PlateThing, ...] = ()
     outpaint: PlateMargins = field(default_factory=PlateMargins)
     inpaint: str = ""  # a painted picture: what is white is made anew first
+    separate: bool = False  # by a model
 
     @property
     def inputs(self) -> Iterator[tuple[str, Input]]:
@@ -680,6 +686,7 @@ class PlateLayers:
             things=[thing.to_proto() for thing in self.things],
             outpaint=self.outpaint.to_proto(),
             inpaint=places.get(self._painted),
+            separate=self.separate,
         )
 
 
@@ -741,6 +748,7 @@ class PlateCamera:
     focus: float = 0.0
     aperture: float = 0.0
     shutter_deg: float = 0.0
+    repaint: bool = False  # what the camera uncovers is painted behind the layers
 
     @property
     def inputs(self) -> Iterator[tuple[str, Input]]:
@@ -766,6 +774,7 @@ class PlateCamera:
             focus=self.focus,
             aperture=self.aperture,
             shutter_deg=self.shutter_deg,
+            repaint=self.repaint,
         )
 
 

@@ -93,6 +93,7 @@ _FLAGS = {
     "layers.things.clicks": "--click",
     "layers.things.box": "--box",
     "layers.outpaint": "--outpaint",
+    "layers.separate": "--separate",
     "layers.inpaint": "--inpaint",
     "fluids.mask": "--fluid",
     "fluids.hints": "--hint",
@@ -110,6 +111,7 @@ _FLAGS = {
     "camera.focus": "--focus",
     "camera.aperture": "--aperture",
     "camera.shutter_deg": "--shutter",
+    "camera.repaint": "--repaint",
     "codec": "--codec",
 }
 

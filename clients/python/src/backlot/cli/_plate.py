@@ -77,6 +77,9 @@ def _add_camera(group: Any) -> None:
     group.add_argument("--focus", metavar="M", type=read.positive, default=0.0, help="depth of what is sharp")
     group.add_argument("--aperture", metavar="M", type=read.positive, default=0.0, help="diameter of the pupil")
     group.add_argument("--shutter", metavar="DEG", type=read.shutter, default=0.0, help="its angle; default: no blur")
+    group.add_argument(
+        "--repaint", action="store_true", help="paint behind the layers what the camera comes to see, at key frames"
+    )
 
 
 def _add_depth(group: Any) -> None:
@@ -110,6 +113,7 @@ def _add_cut(group: Any) -> None:
         "--box", metavar="[NAME=]X0,Y0,X1,Y1", dest="things", type=_box, action="append", help="a box round a thing"
     )
     group.add_argument("--outpaint", metavar="L,T,R,B", type=_margins, default=PlateMargins(), help="pixels to add")
+    group.add_argument("--separate", action="store_true", help="by a model, where the configuration has one")
     group.add_argument("--inpaint", metavar="MASK", default="", help="white: what is painted anew first")
 
 
@@ -177,7 +181,8 @@ def _source(arguments: argparse.Namespace) -> PlateSource:
 
 def _layers(arguments: argparse.Namespace) -> PlateLayers:
     return PlateLayers(
-        arguments.layers, tuple(arguments.bands), _things(arguments.things), arguments.outpaint, arguments.inpaint
+        arguments.layers, tuple(arguments.bands), _things(arguments.things), arguments.outpaint, arguments.inpaint,
+        arguments.separate,
     )
 
 
@@ -200,7 +205,7 @@ def _camera(arguments: argparse.Namespace) -> PlateCamera:
         move=arguments.move, cameras_file=arguments.camera, frames=arguments.frames, width_px=arguments.size[0],
         height_px=arguments.size[1], rate=arguments.rate, loop=arguments.loop, easing=arguments.easing,
         pivot_depth=arguments.pivot, overscan=arguments.overscan, focus=arguments.focus, aperture=arguments.aperture,
-        shutter_deg=arguments.shutter,
+        shutter_deg=arguments.shutter, repaint=arguments.repaint,
     )
 
 
@@ -237,7 +242,7 @@ def _box(text: str) -> tuple[str, str, Any]:
 
 
 def _margins(text: str) -> PlateMargins:
-    what = "L,T,R,B: whole pixels >= 0"
+    what = "L,T,R,B: whole pixels >= 0, not shares of the picture"
     words = text.split(",")
     if len(words) != 4 or not all(word.isdecimal() for word in words):
         raise read.expected(what, text)

@@ -68,18 +68,20 @@ class LearnedConcept(_message.Message):
     def __init__(self, word: _Optional[str] = ..., file: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ...) -> None: ...
 
 class PlateLayers(_message.Message):
-    __slots__ = ("count", "bands", "things", "outpaint", "inpaint")
+    __slots__ = ("count", "bands", "things", "outpaint", "inpaint", "separate")
     COUNT_FIELD_NUMBER: _ClassVar[int]
     BANDS_FIELD_NUMBER: _ClassVar[int]
     THINGS_FIELD_NUMBER: _ClassVar[int]
     OUTPAINT_FIELD_NUMBER: _ClassVar[int]
     INPAINT_FIELD_NUMBER: _ClassVar[int]
+    SEPARATE_FIELD_NUMBER: _ClassVar[int]
     count: int
     bands: _containers.RepeatedCompositeFieldContainer[DepthBand]
     things: _containers.RepeatedCompositeFieldContainer[PlateThing]
     outpaint: PlateMargins
     inpaint: _common_pb2.MediaPath
-    def __init__(self, count: _Optional[int] = ..., bands: _Optional[_Iterable[_Union[DepthBand, _Mapping]]] = ..., things: _Optional[_Iterable[_Union[PlateThing, _Mapping]]] = ..., outpaint: _Optional[_Union[PlateMargins, _Mapping]] = ..., inpaint: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ...) -> None: ...
+    separate: bool
+    def __init__(self, count: _Optional[int] = ..., bands: _Optional[_Iterable[_Union[DepthBand, _Mapping]]] = ..., things: _Optional[_Iterable[_Union[PlateThing, _Mapping]]] = ..., outpaint: _Optional[_Union[PlateMargins, _Mapping]] = ..., inpaint: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., separate: _Optional[bool] = ...) -> None: ...
 
 class DepthBand(_message.Message):
     __slots__ = ("near", "far")
@@ -140,7 +142,7 @@ class FlowHint(_message.Message):
     def __init__(self, x0: _Optional[float] = ..., y0: _Optional[float] = ..., x1: _Optional[float] = ..., y1: _Optional[float] = ...) -> None: ...
 
 class PlateCamera(_message.Message):
-    __slots__ = ("move", "cameras_file", "frames", "width_px", "height_px", "rate", "loop", "easing", "pivot_depth", "overscan", "focus", "aperture", "shutter_deg")
+    __slots__ = ("move", "cameras_file", "frames", "width_px", "height_px", "rate", "loop", "easing", "pivot_depth", "overscan", "focus", "aperture", "shutter_deg", "repaint")
     MOVE_FIELD_NUMBER: _ClassVar[int]
     CAMERAS_FILE_FIELD_NUMBER: _ClassVar[int]
     FRAMES_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +156,7 @@ class PlateCamera(_message.Message):
     FOCUS_FIELD_NUMBER: _ClassVar[int]
     APERTURE_FIELD_NUMBER: _ClassVar[int]
     SHUTTER_DEG_FIELD_NUMBER: _ClassVar[int]
+    REPAINT_FIELD_NUMBER: _ClassVar[int]
     move: str
     cameras_file: _common_pb2.MediaPath
     frames: int
@@ -167,7 +170,8 @@ class PlateCamera(_message.Message):
     focus: float
     aperture: float
     shutter_deg: float
-    def __init__(self, move: _Optional[str] = ..., cameras_file: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., frames: _Optional[int] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., rate: _Optional[float] = ..., loop: _Optional[bool] = ..., easing: _Optional[str] = ..., pivot_depth: _Optional[float] = ..., overscan: _Optional[float] = ..., focus: _Optional[float] = ..., aperture: _Optional[float] = ..., shutter_deg: _Optional[float] = ...) -> None: ...
+    repaint: bool
+    def __init__(self, move: _Optional[str] = ..., cameras_file: _Optional[_Union[_common_pb2.MediaPath, _Mapping]] = ..., frames: _Optional[int] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., rate: _Optional[float] = ..., loop: _Optional[bool] = ..., easing: _Optional[str] = ..., pivot_depth: _Optional[float] = ..., overscan: _Optional[float] = ..., focus: _Optional[float] = ..., aperture: _Optional[float] = ..., shutter_deg: _Optional[float] = ..., repaint: _Optional[bool] = ...) -> None: ...
 
 class BuildLayersRequest(_message.Message):
     __slots__ = ("request_id", "source", "layers", "seed", "no_cache", "priority")
