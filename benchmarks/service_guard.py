@@ -1,12 +1,14 @@
 """Does the service hold what it promises about uploads, hostile files and attacks?
 
-    python -m benchmarks.service_guard [--mib 512] [--times 3] [--only upload|cut|corpus]
+    python -m benchmarks.service_guard [--mib 512] [--times 3] [--touch-memory] [--only upload|cut|corpus]
 
 ``upload`` sends files to a server of its own on the loopback device, from this process, one after another; the first
 one is not counted, and the median of the others is told. A busy machine says little by its clock, so the CPU seconds
-per gigabyte of both ends are shown too, and those of SHA-256 alone, which bounds them. ``cut`` kills the server in the
-middle of a file and starts it again. ``corpus`` hands every hostile file of the tests to the process that reads uploads
-first.
+per gigabyte of both ends are shown too, and those of SHA-256 alone, which bounds them. A virtual machine may have to
+get every page of its memory from its host when it is used anew, which can take longer than all the rest (see ``dd``
+there): with ``--touch-memory`` a file as large is written and removed right before each run, whose pages are free then.
+``cut`` kills the server in the middle of a file and starts it again. ``corpus`` hands every hostile file of the tests
+to the process that reads uploads first.
 """
 
 from __future__ import annotations
@@ -86,14 +88,20 @@ def _config(folder: Path) -> Config:
     return Config(server=server, store=StoreConfig(url=str(folder / "store")))
 
 
-async def upload(folder: Path, mib: int, times: int) -> dict[str, float]:
+def touch_memory(folder: Path, mib: int) -> None:
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as stream:
+        for _ in range(mib):
+            stream.write(bytes(2**20))
+
+
+async def upload(folder: Path, mib: int, times: int, touched_mib: int) -> dict[str, float]:
     """Files of ``mib`` MiB; what is hashed beforehand to name them is not counted."""
     process = await ServerProcess.start(_config(folder), folder)
     runs: list[dict[str, float]] = []
     try:
         for _ in range(1 + times):
             clip = written(folder / "clip.bin", mib)
-            runs.append(await asyncio.to_thread(_sent, process.address, clip, process.process.pid))
+            runs.append(await asyncio.to_thread(_sent, process.address, clip, process.process.pid, touched_mib))
             print({name: round(value, 2) for name, value in runs[-1].items()}, flush=True)
             shutil.rmtree(folder / "journal" / "assets")
     finally:
@@ -129,7 +137,7 @@ async def cut(folder: Path, mib: int) -> dict[str, float]:
     return {"cut_kept_mib": (there[0] - _uploads.CHUNK_BYTES) / 2**20, "cut_whole": whole}
 
 
-def _sent(address: str, clip: Path, pid: int) -> dict[str, float]:
+def _sent(address: str, clip: Path, pid: int, touched_mib: int) -> dict[str, float]:
     size = clip.stat().st_size
     with backlot.Client(address) as client:
         small = clip.with_name("small.bin")
@@ -138,6 +146,8 @@ def _sent(address: str, clip: Path, pid: int) -> dict[str, float]:
         begun = time.monotonic()
         asset = _uploads.scan(Input(str(clip), InputKind.FILE))
         scanned_s = time.monotonic() - begun
+        if touched_mib:
+            touch_memory(clip.parent, touched_mib)
         before_bytes, server_s, mine = status_bytes(pid, "VmRSS"), cpu_s(pid), resource.getrusage(resource.RUSAGE_SELF)
         begun = time.monotonic()
         client._media.Upload(_uploads.upload_messages(asset, _uploads.missing_files(asset, ())))
@@ -179,12 +189,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mib", type=int, default=512)
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--touch-memory", action="store_true")
     parser.add_argument("--only", choices=("upload", "cut", "corpus"))
     options = parser.parse_args()
     figures: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="backlot-guard-") as folder:
         if options.only in (None, "upload"):
-            figures |= asyncio.run(upload(Path(folder), options.mib, options.times))
+            touched_mib = options.mib if options.touch_memory else 0
+            figures |= asyncio.run(upload(Path(folder), options.mib, options.times, touched_mib))
         if options.only in (None, "cut"):
             figures |= asyncio.run(cut(Path(folder), options.mib))
         if options.only in (None, "corpus"):
