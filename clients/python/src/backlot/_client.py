@@ -17,7 +17,7 @@ from backlot import _uploads
 from backlot._channel import OPTIONS, TIMEOUT_S, Certificate, Deadline, Retry, Tls, credentials
 from backlot._downloads import Sink
 from backlot._errors import NotFound, from_rpc
-from backlot._events import Anchor, Event, JobSummary, QueueSummary, ResultFile, checked, job_update
+from backlot._events import Anchor, Event, JobSummary, QueueSummary, ResultFile, checked
 from backlot._requests import (
     AnchorsRequest,
     AnimatePlateRequest,
@@ -275,7 +275,7 @@ class Job:
         self, *, priority: int | None = None, paused: bool | None = None, pinned: bool | None = None
     ) -> JobSummary:
         """Changes the job's place in the queue (0 to 100, higher first), has it wait, or keeps its result for good."""
-        request = job_update(self.name, priority, paused, pinned)
+        request = jobs_pb2.UpdateJobRequest(name=self.name, priority=priority, paused=paused, pinned=pinned)
         return JobSummary.from_proto(self._client._call(self._client._jobs.UpdateJob, request))
 
     def download(self, out_dir: PathLike, on_event: Callable[[Event], None] | None = None) -> Event:

@@ -155,13 +155,6 @@ class QueueSummary:
         return cls(queue.paused, queue.queued, queue.running)
 
 
-def job_update(
-    name: str, priority: int | None, paused: bool | None, pinned: bool | None
-) -> jobs_pb2.UpdateJobRequest:
-    """None = as it is."""
-    return jobs_pb2.UpdateJobRequest(name=name, priority=priority, paused=paused, pinned=pinned)
-
-
 @dataclass(frozen=True)
 class Anchor:
     """An anchor that a job has made; ``path`` lies below its output folder."""
