@@ -1,9 +1,11 @@
 """How jobs of many chunks scale with workers: measured with one and two here, modelled up to 1,000.
 
-    python -m benchmarks.scaling --out DIR [--job guides|sleep] [--frames 240] [--size 960x540] [--store-mib-s N]
+    python -m benchmarks.scaling --out DIR [--job guides|sleep] [--frames 240] [--size 960x540] [--by-cpu]
+        [--store-mib-s N]
 
 ``guides`` draws the guides of a blockout, one thread a worker; ``sleep`` is the tests' job, whose chunks take a second
-each and no processor: what sharing them out costs by itself. Bandwidth of the store (writing, hashing and committing
+each and no processor: what sharing them out costs by itself. On a busy machine ``--by-cpu`` takes CPU seconds for
+seconds, as a worker with a core of its own would have them. Bandwidth of the store (writing, hashing and committing
 outputs like those chunks) and of the journal are measured here, too; on a cluster give that of its storage.
 
 The model, with its assumptions:
@@ -25,6 +27,7 @@ import asyncio
 import json
 import math
 import os
+import resource
 import shutil
 import time
 from dataclasses import dataclass
@@ -97,6 +100,7 @@ class Job:
 @dataclass(frozen=True)
 class Run:
     seconds: float
+    cpu_s: float  # of all workers
     chunk_seconds: float  # of all chunks that the job made itself
     chunks: int
     chunk_mib: float
@@ -119,13 +123,18 @@ async def measured(folder: Path, workers: int, job: Job) -> Run:
     """From nothing, on a store of its own."""
     config = Config(server=ServerConfig(registry=job.registry), store=StoreConfig(str(folder / "store"), 10**11))
     executor: Executor = HelpedExecutor(LocalExecutor(config, folder, folder / "logs"), workers - 1)
-    begun = time.monotonic()
+    begun, cpu_s = time.monotonic(), _cpu_of_children_s()
     result = await executor.run(Task("jobs/1", job.kind, job.request), lambda message: None)
-    seconds = time.monotonic() - begun
+    seconds, cpu_s = time.monotonic() - begun, _cpu_of_children_s() - cpu_s
     keys = {line["key"] for line in _log(folder / "logs" / "jobs-1.log") if line.get("stage") == job.stage}
     store = Store(config.store.location, 10**11)
     size = sum(file.size_bytes for key in keys for file in store.files(key))
-    return Run(seconds, result["timings"][job.stage], len(keys), size / len(keys) / 2**20)
+    return Run(seconds, cpu_s, result["timings"][job.stage], len(keys), size / len(keys) / 2**20)
+
+
+def _cpu_of_children_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _log(file: Path) -> list[dict[str, Any]]:
@@ -168,12 +177,20 @@ def workload(one: Run, two: Run) -> Workload:
     return Workload(serial_s, one.chunks, chunk_s, max(0.0, start_s), one.chunk_mib)
 
 
+def workload_by_cpu(one: Run, two: Run) -> Workload:
+    """What the second worker uses beside its chunks is its start."""
+    chunks_s = one.chunk_seconds * one.cpu_s / one.seconds
+    start_s = max(0.0, two.cpu_s - one.cpu_s)
+    return Workload(one.cpu_s - chunks_s, one.chunks, chunks_s / one.chunks, start_s, one.chunk_mib)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--job", choices=("guides", "sleep"), default="guides")
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--size", type=lambda text: tuple(map(int, text.split("x"))), default=(960, 540))
+    parser.add_argument("--by-cpu", action="store_true")
     parser.add_argument("--store-mib-s", type=float, help="of the storage that all workers share; default: measured")
     given = parser.parse_args()
     os.environ |= ONE_THREAD
@@ -184,8 +201,8 @@ def main() -> None:
         folder = out / str(workers)
         job = slept(folder) if given.job == "sleep" else guides(folder, given.frames, given.size)
         runs[workers] = asyncio.run(measured(folder, workers, job))
-        print(f"{workers} worker(s): {runs[workers].seconds:.1f} s", flush=True)
-    work = workload(runs[1], runs[2])
+        print(f"{workers} worker(s): {runs[workers].seconds:.1f} s, {runs[workers].cpu_s:.1f} of CPU", flush=True)
+    work = (workload_by_cpu if given.by_cpu else workload)(runs[1], runs[2])
     bandwidth, events_s = store_mib_s(out / "store", work.chunk_mib), journal_events_s(out / "journal")
     print(f"{work}\nstore {bandwidth:.0f} MiB/s, journal {events_s:.0f} events/s\n")
     print(scaling_table(work, given.store_mib_s or bandwidth, events_s))

@@ -17,4 +17,4 @@ def keep_freed_memory() -> None:
     if hasattr(library, "gnu_get_libc_version"):
         library.mallopt(_MMAP_THRESHOLD, LARGEST_BYTES)
         library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
-        library.mallopt(_TOP_PAD, KEPT_BYTES // 2)
+        library.mallopt(_TOP_PAD, KEPT_BYTES // 8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.scaling import Run, Workload, mean_wait_s, waiting_share, workload
+from benchmarks.scaling import Run, Workload, mean_wait_s, waiting_share, workload, workload_by_cpu
 
 
 def test_erlang_c() -> None:
@@ -29,5 +29,7 @@ def test_what_limits_a_cluster() -> None:
 
 
 def test_what_explains_two_runs() -> None:
-    one, two = Run(100.0, 80.0, 8, 30.0), Run(63.0, 40.0, 8, 30.0)
+    one, two = Run(100.0, 50.0, 80.0, 8, 30.0), Run(63.0, 52.0, 40.0, 8, 30.0)
     assert workload(one, two) == Workload(serial_s=20.0, chunks=8, chunk_s=10.0, start_s=3.0, chunk_mib=30.0)
+    by_cpu = workload_by_cpu(one, two)  # it had half a core
+    assert by_cpu == Workload(serial_s=10.0, chunks=8, chunk_s=5.0, start_s=2.0, chunk_mib=30.0)
