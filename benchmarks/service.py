@@ -114,7 +114,8 @@ async def kills(at: Place) -> Figures:
 
     parts = await asyncio.gather(*map(some, range(count)))
     faults = [fault for _, told in parts for fault in told]
-    print(*faults, sep="\n")
+    for fault in faults:
+        print(fault)
     return {"kills": sum(kills for kills, _ in parts), "kill_faults": len(faults)}
 
 
