@@ -25,7 +25,7 @@ from geometry.moves import parse_move
 from services import convert
 from services.artifacts.access import Access
 from services.artifacts.assets import AssetStore
-from services.errors import BacklotError, NotFound
+from services.errors import BacklotError, InvalidRequest, NotFound
 from services.export.cameras import import_cameras, metres_per_unit
 from services.media import images
 from services.media.layer_folder import read_layer_folder
@@ -186,6 +186,17 @@ ASSET: dict[str, Any] = {
     "plates": [{"name": "sky", "filename": "a.png", "x": 0, "y": 0, "z": 0.5, "scale_x": 1, "scale_y": 1, "scale_z": 1,
                 "depth_map_filename": "a.png", "mean_depth": 0.5}],
 }  # fmt: skip
+
+
+def test_a_2p5d_of_one_small_picture_cannot_ask_for_a_huge_layer(tmp_path: Path, picture: bytes) -> None:
+    """The canvas is at least a pixel wide and high, whatever the scale that a plate is brought to on it."""
+    document = copy.deepcopy(ASSET)
+    document["plates"][0] |= {"scale_x": 1e5, "scale_y": 1e5}
+    with zipfile.ZipFile(tmp_path / "x.2p5d", "w") as archive:
+        archive.writestr("data.json", json.dumps(document))
+        archive.writestr("a.png", picture)
+    with pytest.raises(InvalidRequest, match="pixels"):
+        read_2p5d(tmp_path / "x.2p5d", "source.path", "straight")
 
 
 @fuzzed
