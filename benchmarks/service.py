@@ -3,6 +3,8 @@
     python -m benchmarks.service --out DIR [--only kills,restart,...] [--seeds 50] [--soak 2000] [--disconnects 1000]
 
 Every part starts from an empty folder below DIR. A small soak or few seeds show the same defects, less sharply.
+``kills`` is the small pipeline, without a front door; the real server and its workers are killed by
+``pytest -m slow tests/grpc/test_server_kills.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,7 +30,7 @@ from backlot.v1 import jobs_pb2
 from benchmarks.markdown import figure_table
 from services import failpoints
 from services.artifacts.store import Store
-from services.config import Config, ServerConfig, StoreConfig
+from services.config import ROOT, Config, ServerConfig, StoreConfig
 from services.executors.base import Task
 from services.jobs.journal import Job, Journal
 from services.jobs.runner import Runner
@@ -39,6 +42,7 @@ from tests.services.tiny_stages import runs
 
 Figures = dict[str, float]
 PATIENCE_S = 300.0
+SOAK_STEP = 20  # jobs that are asked for together
 ROWS = (
     ("SIGKILLs at failpoints, small pipeline", "kills", ".0f", f"50 x {len(failpoints.POINTS)}"),
     ("jobs lost, outputs or files doubled, finished stages run again", "kill_faults", ".0f", "0"),
@@ -96,16 +100,23 @@ class Place:
 
 
 async def kills(at: Place) -> Figures:
-    done = faults = 0
-    for seed in range(at.arguments.seeds):
-        for point in failpoints.POINTS:
-            done += 1
-            try:
-                await asyncio.to_thread(kill_campaign.trial, at.folder, point, seed)
-            except AssertionError as error:
-                faults += 1
-                print(f"{point}, seed {seed}: {error}")
-    return {"kills": done, "kill_faults": faults}
+    """Every point in every seed, shared out among processes."""
+    count = at.arguments.processes
+
+    async def some(number: int) -> tuple[int, list[str]]:
+        first, last = (at.arguments.seeds * i // count for i in (number, number + 1))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.services.kill_campaign", str(at.folder / str(number)), str(first), str(last),
+            cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await process.communicate()
+        return int(out), [line for line in err.decode().splitlines() if line.startswith(kill_campaign.FAULT)]
+
+    parts = await asyncio.gather(*map(some, range(count)))
+    faults = [fault for _, told in parts for fault in told]
+    for fault in faults:
+        print(fault)
+    return {"kills": sum(kills for kills, _ in parts), "kill_faults": len(faults)}
 
 
 async def restart(at: Place) -> Figures:
@@ -200,15 +211,23 @@ async def submit(at: Place) -> Figures:
 
 async def soak(at: Place) -> Figures:
     async with at.serving() as (server, stubs):
-        jobs, rss_mib, descriptors = at.arguments.soak, [], 0
-        for number in range(jobs):
-            await stubs.ended(await stubs.submit(at.notes, text=str(number)), PATIENCE_S)
-            if number == jobs // 10:
-                descriptors = _descriptors(server)
-            if number >= jobs // 10:
-                rss_mib.append(_rss_mib(server))
-        slope = float(np.polyfit(np.arange(len(rss_mib)), rss_mib, 1)[0])
-        leaked = _descriptors(server) - descriptors
+        jobs = at.arguments.soak
+        after: list[int] = []  # jobs
+        rss_mib: list[float] = []
+        descriptors: list[int] = []
+        for begin in range(0, jobs, SOAK_STEP):
+            texts = map(str, range(begin, min(begin + SOAK_STEP, jobs)))
+            names = await asyncio.gather(*(stubs.submit(at.notes, text=text) for text in texts))
+            ended = await asyncio.gather(*(stubs.ended(name, PATIENCE_S) for name in names))
+            assert all(operation.HasField("response") for operation in ended), "a job has failed"
+            await asyncio.sleep(0.2)  # the last workers are buried
+            after.append(begin)
+            rss_mib.append(_rss_mib(server))
+            descriptors.append(_descriptors(server))
+            print(f"{begin + SOAK_STEP} jobs, {rss_mib[-1]:.1f} MiB, {descriptors[-1]} descriptors", flush=True)
+        warm = len(after) // 10
+        slope = float(np.polyfit(after[warm:], rss_mib[warm:], 1)[0])
+        leaked = descriptors[-1] - descriptors[warm]
         left = [*(at.folder / "journal" / "tmp").iterdir(), *(at.folder / "store" / "staging").iterdir()]
         return {
             "soak_jobs": jobs, "soak_mib_per_100": 100 * slope, "soak_descriptors": leaked, "soak_files": len(left),
@@ -273,6 +292,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS), metavar="PART,...")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="that kill")
     parser.add_argument("--soak", type=int, default=200)
     parser.add_argument("--disconnects", type=int, default=200)
     parser.add_argument("--tenants-s", type=float, default=20.0)

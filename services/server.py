@@ -55,6 +55,7 @@ from services.executors.preview import Helper
 from services.jobs.journal import Journal
 from services.jobs.runner import Runner
 from services.listening import asks_who, bind, check_listen, tokens_of
+from services.memory import keep_freed_memory
 from services.metrics import Metrics, served
 from services.sandbox import Sandbox
 from services.servicers.auth import AuthInterceptor
@@ -229,6 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ready-fd", metavar="N", type=int)
     options = parser.parse_args(arguments)
     logs.set_up()
+    keep_freed_memory()
     try:
         config = _with_options(load(options.config), options)
         asyncio.run(serve(config, embedded=options.embedded, ready_fd=options.ready_fd))

@@ -107,7 +107,8 @@ def _unit(path: Path) -> tuple[float | None, bool]:
         return 1.0, True  # glTF 2.0, section 3.4: all linear distances are in metres
     if suffix == ".json":
         document = json.loads(path.read_text())
-        if isinstance(document, dict) and document.get("scene", {}).get("scale_known"):
+        scene = document.get("scene") if isinstance(document, dict) else None
+        if isinstance(scene, dict) and scene.get("scale_known"):
             return 1.0, True
     return None, False
 

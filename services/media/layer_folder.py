@@ -70,6 +70,8 @@ def read_layer_folder(folder: Path, field: str, alpha: str = "") -> RawLayers:
     width, height = wh = tuple(top.integers("size", 2, readers[0].wh))
     check_budget((width, height), folder / FILE, field)
     lens = top.numbers("lens_px", 4, None)
+    if lens and min(lens[:2]) <= 0:
+        raise top.wrong("lens_px", "two focal lengths > 0, and the principal point", lens)
     picture = tuple(top.integers("picture", 4, (0, 0, *wh)))
     metric = top.take("metric", bool, False)
     top.done()

@@ -39,6 +39,7 @@ DATA = "data.json"
 GENERATOR = "Backlot"
 BYTE_BUDGET = 2**32  # of all files, unpacked
 _MOST_FILES = 4096
+_BYTES_PER_PX = 20  # colour, alpha and depth as float32
 _LARGEST_JSON_BYTES = 2**20
 _DEFAULT_FOV_DEG = 60.0
 
@@ -70,7 +71,7 @@ class _Reader:
         self._archive, self._folder, self._path, self._field = archive, folder, path, field
         self._notes: list[str] = []
         self._members = self._checked()
-        self._left_bytes = BYTE_BUDGET
+        self._left_bytes = self._left_decoded_bytes = BYTE_BUDGET
 
     def read(self, alpha: str) -> RawLayers:
         document = self._document()
@@ -139,6 +140,10 @@ class _Reader:
         colour, alpha = images.read_layer(plate.picture, self._field)
         colour = straight(colour, alpha, said, self._field, plate.name)
         wh = (max(1, round(canvas[0] * plate.scale[0])), max(1, round(canvas[1] * plate.scale[1])))
+        check_budget(wh, self._path, self._field)
+        self._left_decoded_bytes -= wh[0] * wh[1] * _BYTES_PER_PX
+        if self._left_decoded_bytes < 0:
+            raise self._wrong(f"layers of at most {BYTE_BUDGET} decoded bytes", f"more with {plate.name!r}")
         depth = plate.xyz[2] * far if plate.depth is None else _resized(self._relief(plate, near, far), wh)
         if plate.wh != wh:
             self._notes.append(f"{plate.name!r} is brought from {plate.wh[0]}x{plate.wh[1]} to {wh[0]}x{wh[1]}")

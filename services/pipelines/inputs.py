@@ -55,9 +55,9 @@ def path_keys(attach: str, field: str) -> tuple[PathKey, ...]:
         frame, _, numbers = word.partition("=")
         values = numbers.split(",")
         try:
-            if not 2 <= len(values) <= 3:
-                raise ValueError
             x, y, yaw = (float(v) for v in (*values, "0")[:3])
+            if len(values) > 3 or not np.isfinite((x, y, yaw)).all():
+                raise ValueError
             keys.append(PathKey(int(frame), (x, y), np.radians(yaw)))
         except ValueError:
             raise InvalidRequest(field, "path:FRAME=X,Y[,YAW];FRAME=X,Y[,YAW];...", attach) from None

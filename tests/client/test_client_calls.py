@@ -170,6 +170,20 @@ def test_cancel_is_seen_by_who_watches(tiny: TinyServer, target: str) -> None:
         assert [event.state for event in events] == [backlot.JobState.CANCELLED]
 
 
+def test_a_job_and_the_queue_are_steered(tiny: TinyServer, target: str) -> None:
+    with backlot.Client(target) as client:
+        job = client.job(JOB)
+        changed = job.update(priority=0, paused=False)  # what is given travels, zero and False too
+        assert (changed.priority, changed.paused, changed.pinned) == (0, False, False)
+        assert job.update(pinned=True).pinned
+        assert client.pause() == backlot.QueueSummary(paused=True, queued=3, running=1)
+        assert client.queue().paused
+        assert not client.pause(False).paused
+    assert tiny.calls == [
+        f"UpdateJob {JOB} {{'priority': 0, 'paused': False}}", f"UpdateJob {JOB} {{'pinned': True}}",
+    ]  # fmt: skip
+
+
 def test_jobs_are_listed_over_pages(target: str) -> None:
     with backlot.Client(target) as client:
         assert [job.name for job in client.jobs()] == ["jobs/2", "jobs/1"]
@@ -190,6 +204,9 @@ async def test_the_async_client_does_the_same(tiny: TinyServer, target: str, tmp
         last = await job.download(tmp_path / "out")
         assert last.state is backlot.JobState.SUCCEEDED
         assert [summary.name async for summary in client.jobs()] == ["jobs/2", "jobs/1"]
+        assert (await job.update(priority=7)).priority == 7
+        assert (await client.pause()).paused
+        assert (await client.queue()).paused
         with pytest.raises(backlot.NotFound):
             await client.job("jobs/7").wait()
     (request,) = tiny.requests

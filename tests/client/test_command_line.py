@@ -12,7 +12,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from backlot import Clip, InsertedObject, KnownDistance, Lighting, Matching, MoverClick, SceneOptions
+from backlot import (
+    Clip,
+    ImportSceneRequest,
+    InsertedObject,
+    KnownDistance,
+    Lighting,
+    Matching,
+    MoverClick,
+    SceneOptions,
+)
 from backlot.cli import main
 from backlot.cli._arguments import parse
 from backlot.v1 import jobs_pb2
@@ -91,6 +100,15 @@ def test_reconstruct_flags() -> None:
     assert request.seed == 3
 
 
+def test_import_flags() -> None:
+    assert _request("import s.glb --out o") == ImportSceneRequest("s.glb")
+    whole = _request("import s.obj --cameras c.chan --clip c.mov --range 5-9 --colorspace ACEScg --no-cache --out o")
+    assert whole == ImportSceneRequest("s.obj", "c.chan", Clip("c.mov", 5, 9, "ACEScg"), no_cache=True)
+    assert _request("import s.ply --cameras c --size 640x360 --rate 25 --out o") == (
+        ImportSceneRequest("s.ply", "c", width_px=640, height_px=360, rate=25.0)
+    )
+
+
 OBJECT = "insert c.mp4 --out o --object a.glb"
 
 
@@ -122,6 +140,9 @@ OBJECT = "insert c.mp4 --out o --object a.glb"
         ("masks c.mp4 --out o", "masks: expected exactly one of --box, --mask and --object"),
         ("masks c.mp4 --box 1,2,3,4 --mask m --out o", "masks: expected exactly one of --box, --mask and --object"),
         ("masks c.mp4 --box 3,2,1,4 --out o", "--box: expected X0,Y0,X1,Y1 with X0 < X1 and Y0 < Y1, got '3,2,1,4'"),
+        ("import s.glb --range 1-2 --out o", "--range: expected --clip as well, got none"),
+        ("import s.glb --colorspace ACEScg --out o", "--colorspace: expected --clip as well, got none"),
+        ("priority jobs/1 101 --server h:1", "N: expected a whole number from 0 to 100, got '101'"),
         (f"{ONE} --range 9-3", "--range: expected A-B, first and last frame number, got '9-3'"),
         (f"{ONE} --mover 5", "--mover: expected X,Y or X,Y@FRAME, got '5'"),
         (f"{ONE} --mover 5,6@", "--mover: expected X,Y or X,Y@FRAME, got '5,6@'"),
@@ -202,6 +223,41 @@ def test_a_run_on_a_server(folder: Path, tiny: TinyServer, target: str, capsys: 
     ]
     assert main(shlex.split(f"cancel {JOB} --server {target}")) == 0
     assert tiny.cancelled.is_set()
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        ("pause {}", {"paused": True}),
+        ("resume {}", {"paused": False}),
+        ("priority {} 0", {"priority": 0}),
+        ("priority {} 100", {"priority": 100}),
+        ("pin {}", {"pinned": True}),
+        ("unpin {}", {"pinned": False}),
+    ],
+)
+def test_words_that_steer_a_job(words: str, change: dict[str, object], tiny: TinyServer, target: str) -> None:
+    assert main(shlex.split(f"{words.format(JOB)} --server {target}")) == 0
+    assert tiny.calls == [f"UpdateJob {JOB} {change}"]
+
+
+def test_words_that_steer_the_queue(tiny: TinyServer, target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(f"pause --server {target}")) == 0
+    assert tiny.queue_paused
+    assert main(shlex.split(f"resume --server {target} --json")) == 0
+    assert not tiny.queue_paused
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "queue: paused, 3 waiting, 1 running"
+    assert json.loads(second) == {"paused": False, "queued": 3, "running": 1}
+
+
+def test_a_scene_is_imported(folder: Path, tiny: TinyServer, target: str) -> None:
+    tiny.publish(("cameras.json", b"{}"), state=jobs_pb2.JOB_STATE_SUCCEEDED)
+    assert main(shlex.split(f"import a.glb --size 64x36 --out scene --server {target}")) == 0
+    assert Path("scene/cameras.json").read_bytes() == b"{}"
+    (request,) = tiny.requests
+    assert (request.path.asset.relative_path, request.width_px, request.height_px) == ("a.glb", 64, 36)
+    assert not request.HasField("cameras_file")
 
 
 def test_what_the_server_refuses_names_the_flag(

@@ -53,6 +53,7 @@ class TinyServer(
         self.calls: list[str] = []
         self.cuts: dict[str, list[int]] = {"Upload": [], "Download": [], "WatchJob": []}
         self.refusal: status_pb2.Status | None = None
+        self.queue_paused = False
         self.cancelled = threading.Event()
 
     def start(self, address: str = "127.0.0.1:0") -> tuple[grpc.Server, str]:
@@ -155,6 +156,18 @@ class TinyServer(
         job = jobs_pb2.Job(name=f"jobs/{number}", metadata=metadata)
         return jobs_pb2.ListJobsResponse(jobs=[job], next_page_token="1" if number == 2 else "")
 
+    def UpdateJob(self, request: jobs_pb2.UpdateJobRequest, context: grpc.ServicerContext) -> object:
+        given = {field.name: value for field, value in request.ListFields() if field.name != "name"}
+        self.calls.append(f"UpdateJob {request.name} {given}")
+        return jobs_pb2.Job(name=request.name, metadata=jobs_pb2.JobMetadata(state=jobs_pb2.JOB_STATE_QUEUED, **given))
+
+    def GetQueue(self, request: object, context: grpc.ServicerContext) -> object:
+        return jobs_pb2.Queue(paused=self.queue_paused, queued=3, running=1)
+
+    def UpdateQueue(self, request: jobs_pb2.UpdateQueueRequest, context: grpc.ServicerContext) -> object:
+        self.queue_paused = request.paused
+        return self.GetQueue(request, context)
+
     def InsertObject(self, request: object, context: grpc.ServicerContext) -> object:
         if self.refusal is not None:
             context.set_trailing_metadata([("grpc-status-details-bin", self.refusal.SerializeToString())])
@@ -162,7 +175,7 @@ class TinyServer(
         self.requests.append(request)
         return operations_pb2.Operation(name=JOB)
 
-    ReconstructScene = InsertObject
+    ReconstructScene = ImportScene = InsertObject
 
     def CancelOperation(self, request: object, context: grpc.ServicerContext) -> object:
         self.cancelled.set()

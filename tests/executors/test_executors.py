@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from services.config import Config, RayConfig, ServerConfig, StoreConfig
 from services.errors import Cancelled, OutOfMemory, Unsolvable
 from services.executors.base import Executor, Task, WorkerDied
 from services.executors.helped import HelpedExecutor
-from services.executors.local import LocalExecutor
 from services.pipelines.requests import Clip, ReconstructRequest, SceneOptions
 from tests.grpc.running import is_alive, until
 from tests.services.tiny_stages import runs
@@ -34,29 +31,6 @@ def notes(tmp_path: Path) -> Path:
 def config(tmp_path: Path) -> Config:
     server = ServerConfig(registry="tests.services.tiny_pipelines", slots=2, cancel_grace_s=1.0)
     return Config(server, RayConfig(cpus=0.5), StoreConfig(str(tmp_path / "store"), 10**9))
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    yield cluster.address
-    cluster.shutdown()
-
-
-@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
-def executor(request: pytest.FixtureRequest, config: Config, tmp_path: Path) -> Iterator[Executor]:
-    if request.param == "local":
-        yield LocalExecutor(config, tmp_path / "server", tmp_path / "logs")
-        return
-    address = request.getfixturevalue("cluster")
-    from services.executors.ray_executor import RayExecutor
-
-    on_cluster = RayExecutor(replace(config, ray=replace(config.ray, address=address)), tmp_path / "logs")
-    yield on_cluster
-    on_cluster.close()
 
 
 def _task(notes: Path, job: str = "jobs/1", **plan: Any) -> Task:

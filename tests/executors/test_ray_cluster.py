@@ -15,7 +15,7 @@ from services.executors.base import Task
 from services.jobs.journal import Job, Journal, State
 from services.jobs.runner import Runner
 from services.pipelines.requests import Clip, ReconstructRequest, SceneOptions
-from tests.grpc.running import is_alive, until
+from tests.grpc.running import ServerProcess, Stubs, is_alive, until
 from tests.services.tiny_stages import runs
 
 LIMIT_S = 240
@@ -29,6 +29,38 @@ def cluster() -> Iterator[Any]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})  # nothing runs on the head
     yield cluster
     cluster.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_the_next_server_goes_on_where_one_was_killed(cluster: Any, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=1)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    server = ServerConfig(
+        registry="tests.services.tiny_pipelines", media_roots=(str(tmp_path),), journal=str(tmp_path / "journal"),
+        executor="ray",
+    )
+    config = Config(server, RayConfig(cluster.address), StoreConfig(str(tmp_path / "store"), 10**9))
+    first = await ServerProcess.start(config, tmp_path)
+    stubs = Stubs(first.address)
+    name = await stubs.submit(notes, second="wait")
+    await until(lambda: runs(notes, "second"), LIMIT_S)
+    worker = int((notes / "second.runs").read_text())
+    first.process.kill()
+    await first.process.wait()
+    await stubs.channel.close()
+    await until(lambda: not is_alive(worker), LIMIT_S)  # the cluster ends what its server has left
+    second = await ServerProcess.start(config, tmp_path)
+    stubs = Stubs(second.address)
+    await until(lambda: runs(notes, "second") == 2, LIMIT_S)
+    (notes / "go").touch()
+    assert (await stubs.ended(name, LIMIT_S)).HasField("response")
+    assert runs(notes, "first") == 1
+    assert not (notes / "again.runs").exists()
+    await stubs.channel.close()
+    second.process.terminate()
+    assert await second.process.wait() == 0
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import sys
@@ -129,11 +130,11 @@ class ServerProcess:
     ) -> ServerProcess:
         """Its address is empty when it has died before it served."""
         settings = folder / "test.yaml"
-        roots = json.dumps(list(config.server.media_roots))
-        settings.write_text(
-            f"server: {{registry: {config.server.registry}, media_roots: {roots}}}\n"
-            f"store: {{cap_bytes: {config.store.cap_bytes}}}\n"
-        )
+        server = {name: getattr(config.server, name) for name in ("registry", "media_roots", "executor", "helpers")}
+        given = {
+            "server": server, "store": {"cap_bytes": config.store.cap_bytes}, "ray": dataclasses.asdict(config.ray),
+        }  # fmt: skip
+        settings.write_text(json.dumps(given))  # JSON is YAML
         read, write = os.pipe()
         with open(folder / "server.log", "ab") as log:
             process = await asyncio.create_subprocess_exec(

@@ -16,6 +16,7 @@ import pytest
 from backlot.cli import main as command_line
 from backlot.v1 import jobs_pb2, media_pb2, previs_pb2, scene_pb2
 from google.longrunning import operations_proto_pb2
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -23,7 +24,7 @@ from services.config import Config, ServerConfig
 from services.errors import InvalidRequest
 from services.health import is_serving
 from services.listening import check_listen
-from services.server import running_server
+from services.server import SERVICES, running_server
 from services.tokens import Tokens, add
 from tests.grpc.running import Stubs, failure, tiny_request
 from tests.grpc.test_server_media import ASSET, _asset, _download, _messages
@@ -108,6 +109,20 @@ async def test_every_method_but_health_asks_for_a_token(guarded: Config, pki: Pa
     assert not (guarded.server.journal_folder / "assets").exists()
 
 
+async def test_no_method_of_any_service_answers_a_stranger(guarded: Config, pki: Path) -> None:
+    pool = descriptor_pool.Default()
+    methods = [(service, method) for service in SERVICES for method in pool.FindServiceByName(service).methods]
+    async with _callers(guarded, _credentials(pki)) as (stubs,):
+        for service, method in methods:
+            streams = (method.client_streaming, method.server_streaming)
+            shape = "_".join("stream" if many else "unary" for many in streams)
+            call = getattr(stubs.channel, shape)(f"/{service}/{method.name}")
+            begun = call(iter([b""]) if method.client_streaming else b"")
+            answer = begun.read() if method.server_streaming else begun
+            assert (await failure(answer)).code == UNAUTHENTICATED, method.full_name
+    assert len(methods) >= 25
+
+
 async def test_uploads_belong_to_a_tenant(guarded: Config, pki: Path, tokens: dict[str, str]) -> None:
     async with _callers(guarded, *(_credentials(pki, tokens[name]) for name in ("anna", "ben"))) as (anna, ben):
         await anna.media.Upload(_messages(b"abc"))
@@ -131,6 +146,7 @@ async def test_jobs_belong_to_a_tenant(guarded: Config, pki: Path, tokens: dict[
             "get": ben.operation(name),
             "wait": ben.ended(name),
             "cancel": ben.cancel(name),
+            "update": ben.jobs.UpdateJob(jobs_pb2.UpdateJobRequest(name=name, pinned=True)),
             "delete": ben.operations.DeleteOperation(operations_proto_pb2.DeleteOperationRequest(name=name)),
             "scene": ben.scenes.GetScene(scene_pb2.GetSceneRequest(name=name)),
             "anchors": ben.previs.ListAnchors(previs_pb2.ListAnchorsRequest(name=name)),

@@ -292,6 +292,7 @@ def test_depth_and_motion_by_layer(tmp_path: Path) -> None:
     ({"layers": [{"file": "sky.png"}, {"file": "hut.png"}]}, "at: [X, Y] of a layer that is not of the canvas's 12x8"),
     ({"layers": [{"file": "sky.png"}, {"file": "z.exr"}]}, "pictures of one kind, got EXR files, which are linear"),
     ({"size": [12]}, "size: expected 2 whole numbers, got [12]"), ({"alpha": "both"}, "straight or premultiplied"),
+    ({"lens_px": [0, 9, 4, 3]}, "lens_px: expected two focal lengths > 0, and the principal point, got [0, 9, 4, 3]"),
     ({"picture": [0, 0, 99, 9]}, "a rectangle inside 12x8 px"),
 ])  # fmt: skip
 def test_plate_yaml_is_strict(tmp_path: Path, change: dict[str, Any], message: str) -> None:

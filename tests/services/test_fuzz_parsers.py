@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import os
 import struct
 import warnings
 import zipfile
@@ -20,17 +21,20 @@ from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from geometry.moves import parse_move
 from services import convert
 from services.artifacts.access import Access
 from services.artifacts.assets import AssetStore
-from services.errors import BacklotError, NotFound
-from services.export.cameras import import_cameras
+from services.errors import BacklotError, InvalidRequest, NotFound
+from services.export.cameras import import_cameras, metres_per_unit
 from services.media import images
 from services.media.layer_folder import read_layer_folder
 from services.media.twop5d import read_2p5d
+from services.pipelines.inputs import path_keys
+from services.tokens import Tokens
 
 fuzzed = settings(
-    max_examples=60, deadline=None, derandomize=True,
+    max_examples=int(os.environ.get("BACKLOT_FUZZ_EXAMPLES", "60")), deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 
@@ -92,6 +96,7 @@ def test_cameras_json(tmp_path: Path, changes: list) -> None:
     with _typed():
         path = import_cameras(file)
         assert np.isfinite(path.camera_from_world).all()
+        assert metres_per_unit(file) in (None, 1.0)
 
 
 WORDS = st.one_of(NUMBERS.map(str), st.sampled_from(["nan", "inf", "-inf", "1e999", "x", "#", "0x1", "1_0", ""]))
@@ -183,6 +188,17 @@ ASSET: dict[str, Any] = {
 }  # fmt: skip
 
 
+def test_a_2p5d_of_one_small_picture_cannot_ask_for_a_huge_layer(tmp_path: Path, picture: bytes) -> None:
+    """The canvas is at least a pixel wide and high, whatever the scale that a plate is brought to on it."""
+    document = copy.deepcopy(ASSET)
+    document["plates"][0] |= {"scale_x": 1e5, "scale_y": 1e5}
+    with zipfile.ZipFile(tmp_path / "x.2p5d", "w") as archive:
+        archive.writestr("data.json", json.dumps(document))
+        archive.writestr("a.png", picture)
+    with pytest.raises(InvalidRequest, match="pixels"):
+        read_2p5d(tmp_path / "x.2p5d", "source.path", "straight")
+
+
 @fuzzed
 @given(changes=CHANGES)
 def test_2p5d(tmp_path: Path, picture: bytes, changes: list) -> None:
@@ -270,3 +286,38 @@ def test_requests_of_any_bytes(access: Access, kind: str, junk: bytes) -> None:
         return  # gRPC answers those
     with _typed():
         convert.job_request(kind, junk, access)
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["truck", "dolly", "zoom", "handheld", "locked", "forward", "x", ""]),
+              st.sampled_from(["", "=", "=right:", "=in:", "=3:", "=\u0663:", "=:"]), WORDS).map("".join),
+    min_size=1, max_size=4,
+)  # fmt: skip
+
+
+@fuzzed
+@given(STEPS, st.sampled_from(["+", ";", "0:", "@"]))
+def test_moves(steps: list[str], between: str) -> None:
+    with suppress(ValueError):  # which names the part
+        parse_move(between.join(steps))
+
+
+@fuzzed
+@given(st.lists(st.tuples(WORDS, st.lists(WORDS, max_size=4)), max_size=3))
+def test_ways_of_objects(keys: list[tuple[str, list[str]]]) -> None:
+    with _typed():
+        way = path_keys("path:" + ";".join(f"{frame}={','.join(at)}" for frame, at in keys), "objects[0].attach")
+        assert np.isfinite([(*key.at, key.yaw) for key in way]).all()
+
+
+LINES = st.text(max_size=12) | st.sampled_from(["anna sha256:" + "0" * 64, "# x", "anna sha256:0"])
+
+
+@fuzzed
+@given(st.lists(LINES, max_size=4))
+def test_token_files(tmp_path: Path, lines: list[str]) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("\n".join(lines), errors="surrogatepass")
+    file.chmod(0o600)
+    with _typed():
+        assert Tokens(file).tenant("x") is None

@@ -25,7 +25,7 @@ from backlot._errors import (
     Unavailable,
     Unsolvable,
 )
-from backlot._events import Anchor, Event, JobState, JobSummary, ResultFile
+from backlot._events import Anchor, Event, JobState, JobSummary, QueueSummary, ResultFile
 from backlot._requests import (
     AnchorEdit,
     AnchorsRequest,
@@ -105,6 +105,7 @@ __all__ = [
     "PrevisShot",
     "PrevisStyle",
     "PropagateMasksRequest",
+    "QueueSummary",
     "ReconstructRequest",
     "ResourceExhausted",
     "ResultFile",

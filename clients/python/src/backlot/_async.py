@@ -17,7 +17,7 @@ from backlot import _uploads
 from backlot._channel import OPTIONS, TIMEOUT_S, Certificate, Deadline, Retry, Tls, credentials
 from backlot._downloads import Sink
 from backlot._errors import NotFound, from_rpc
-from backlot._events import Anchor, Event, JobSummary, ResultFile, checked
+from backlot._events import Anchor, Event, JobSummary, QueueSummary, ResultFile, checked
 from backlot._requests import (
     AnchorsRequest,
     AnimatePlateRequest,
@@ -167,6 +167,15 @@ class AsyncClient:
                 return
             request.page_token = page.next_page_token
 
+    async def queue(self) -> QueueSummary:
+        """How the caller's own queue stands."""
+        return QueueSummary.from_proto(await self._call(self._jobs.GetQueue, jobs_pb2.GetQueueRequest()))
+
+    async def pause(self, paused: bool = True) -> QueueSummary:
+        """Starts no further job of the caller's, or goes on with them; those that run go on."""
+        request = jobs_pb2.UpdateQueueRequest(paused=paused)
+        return QueueSummary.from_proto(await self._call(self._jobs.UpdateQueue, request))
+
     async def upload(self, source: Input, on_upload: OnUpload | None = None) -> common_pb2.MediaPath:
         """Uploads what the server does not hold yet, and says where it lies. A broken connection is taken up again."""
         asset = await asyncio.to_thread(_uploads.scan, source)
@@ -258,6 +267,13 @@ class AsyncJob:
         """Asks the job to stop; finished stages are kept. ``watch`` tells when it has."""
         request = operations_pb2.CancelOperationRequest(name=self.name)
         await self._client._call(self._client._operations.CancelOperation, request)
+
+    async def update(
+        self, *, priority: int | None = None, paused: bool | None = None, pinned: bool | None = None
+    ) -> JobSummary:
+        """Changes the job's place in the queue (0 to 100, higher first), has it wait, or keeps its result for good."""
+        request = jobs_pb2.UpdateJobRequest(name=self.name, priority=priority, paused=paused, pinned=pinned)
+        return JobSummary.from_proto(await self._client._call(self._client._jobs.UpdateJob, request))
 
     async def download(self, out_dir: PathLike, on_event: Callable[[Event], None] | None = None) -> Event:
         """Follows the job and fetches its files as soon as they are announced; see ``Job.download``."""

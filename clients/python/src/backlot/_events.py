@@ -108,6 +108,9 @@ class JobSummary:
     fraction: float
     created: datetime
     error: BacklotError | None
+    priority: int
+    paused: bool
+    pinned: bool
 
     @classmethod
     def from_proto(cls, job: jobs_pb2.Job) -> JobSummary:
@@ -119,6 +122,9 @@ class JobSummary:
             fraction=job.metadata.fraction,
             created=_utc(job.metadata.create_time),
             error=from_status(job.error) if job.HasField("error") else None,
+            priority=job.metadata.priority,
+            paused=job.metadata.paused,
+            pinned=job.metadata.pinned,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -130,7 +136,23 @@ class JobSummary:
             "fraction": self.fraction,
             "created": self.created.isoformat(),
             "error": error_as_json(self.error) if self.error else None,
+            "priority": self.priority,
+            "paused": self.paused,
+            "pinned": self.pinned,
         }
+
+
+@dataclass(frozen=True)
+class QueueSummary:
+    """One's own jobs together: whether further ones are held back, how many wait and run."""
+
+    paused: bool
+    queued: int
+    running: int
+
+    @classmethod
+    def from_proto(cls, queue: jobs_pb2.Queue) -> QueueSummary:
+        return cls(queue.paused, queue.queued, queue.running)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from backlot._requests import (
     AnchorsRequest,
     Clip,
     GuidesRequest,
+    ImportSceneRequest,
     InsertedObject,
     InsertRequest,
     KnownDistance,
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="backlot", description="Puts objects into film clips.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_reconstruct(commands)
+    _add_import(commands)
     _add_insert(commands)
     _add_masks(commands)
     _add_previs(commands)
@@ -160,6 +162,24 @@ def _add_reconstruct(commands: Any) -> None:
     parser.add_argument("--cameras", metavar="FILE", default="", help="an imported solve, cameras.json")
     _add_scene_knowledge(parser)
     _add_common(parser)
+
+
+def _add_import(commands: Any) -> None:
+    parser = commands.add_parser("import", help="make a scene of a modelled mesh and its cameras")
+    parser.add_argument("scene", metavar="SCENE", help="the mesh: glTF, GLB, USD, OBJ or PLY")
+    parser.add_argument(
+        "--cameras", metavar="FILE", default="",
+        help="cameras.json, transforms.json, a COLMAP folder, .chan, USD or glTF; default: those inside SCENE",
+    )
+    parser.add_argument(
+        "--clip", metavar="CLIP", default="", help="what they belong to; default: all frames of the cameras"
+    )
+    parser.add_argument("--colorspace", metavar="NAME", default="", help="of the clip; default: as the file declares")
+    parser.add_argument("--size", metavar="WxH", type=read.size, default=(0, 0), help="of the pictures, without a clip")
+    parser.add_argument(
+        "--rate", metavar="FPS", type=read.positive, default=0.0, help="frames per second, without a clip; default: 24"
+    )
+    _add_common(parser, seeded=False)
 
 
 def _add_insert(commands: Any) -> None:
@@ -304,9 +324,10 @@ def _add_scene_knowledge(group: Any) -> None:
     )
 
 
-def _add_common(parser: Any) -> None:
+def _add_common(parser: Any, *, seeded: bool = True) -> None:
     parser.add_argument("--out", metavar="DIR", required=True, help="where the results go")
-    parser.add_argument("--seed", metavar="N", type=read.seed, default=0, help="of every random draw")
+    if seeded:
+        parser.add_argument("--seed", metavar="N", type=read.seed, default=0, help="of every random draw")
     parser.add_argument("--range", metavar="A-B", type=read.frame_range, help="first and last source frame number")
     parser.add_argument("--no-cache", action="store_true", help="compute everything anew")
     _add_json(parser)
@@ -332,10 +353,19 @@ def _add_job_commands(commands: Any) -> None:
         ("watch", "follow a job"),
         ("get", "fetch a job's results"),
         ("cancel", "stop a job"),
+        ("pause", "have a job wait, or start no further ones"),
+        ("resume", "let a paused job, or the queue, go on"),
+        ("priority", "change a job's place in the queue"),
+        ("pin", "keep a job's result when the time for results is over"),
+        ("unpin", "let a pinned result go in its time"),
     ):
         parser = commands.add_parser(name, help=help_text)
-        if name != "jobs":
+        if name in ("pause", "resume"):
+            parser.add_argument("name", metavar="NAME", nargs="?", default="", help="default: one's own queue")
+        elif name != "jobs":
             parser.add_argument("name", metavar="NAME", help="as `backlot jobs` prints it")
+        if name == "priority":
+            parser.add_argument("priority", metavar="N", type=read.priority, help="0 to 100, higher first; usual: 50")
         if name == "get":
             parser.add_argument("--out", metavar="DIR", required=True, help="where the results go")
         parser.add_argument("--server", metavar="HOST:PORT", required=True, help="the server that has the job")
@@ -364,6 +394,16 @@ def _scene(arguments: argparse.Namespace) -> SceneOptions:
 def _reconstruct_request(arguments: argparse.Namespace) -> ReconstructRequest:
     return ReconstructRequest(
         clip=_clip(arguments), scene=_scene(arguments), seed=arguments.seed, no_cache=arguments.no_cache
+    )
+
+
+def _import_request(arguments: argparse.Namespace) -> ImportSceneRequest:
+    for flag, given in (("--range", arguments.range), ("--colorspace", arguments.colorspace)):
+        if given and not arguments.clip:
+            raise argparse.ArgumentTypeError(f"{flag}: expected --clip as well, got none")
+    return ImportSceneRequest(
+        arguments.scene, cameras_file=arguments.cameras, clip=_clip(arguments) if arguments.clip else None,
+        width_px=arguments.size[0], height_px=arguments.size[1], rate=arguments.rate, no_cache=arguments.no_cache,
     )
 
 
@@ -448,6 +488,7 @@ def _previs_shot(arguments: argparse.Namespace) -> PrevisShot:
 
 _BUILDERS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "reconstruct": _reconstruct_request,
+    "import": _import_request,
     "insert": _insert_request,
     "masks": _masks_request,
     "previs": _previs_request,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -104,7 +105,9 @@ def list_jobs(arguments: argparse.Namespace) -> int:
                 put_json(job.as_json())
             else:
                 created = job.created.astimezone().strftime("%Y-%m-%d %H:%M")
-                put(f"{job.name}  {job.kind:<11}  {job.state.value:<9}  {job.fraction:4.0%}  {created}  {job.stage}")
+                marks = "".join(f"  [{word}]" for word in ("paused", "pinned") if getattr(job, word))
+                state = f"{job.state.value:<9}  {job.fraction:4.0%}"
+                put(f"{job.name}  {job.kind:<11}  {state}  {created}  {job.priority:>3}  {job.stage}{marks}")
     return 0
 
 
@@ -129,8 +132,37 @@ def cancel(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def pause(arguments: argparse.Namespace) -> int:
+    """``pause`` and ``resume``, of a job or of the caller's queue."""
+    paused = arguments.command == "pause"
+    with connect(arguments) as client:
+        if arguments.name:
+            client.job(arguments.name).update(paused=paused)
+            return 0
+        queue = client.pause(paused)
+        if arguments.json:
+            put_json(dataclasses.asdict(queue))
+        else:
+            put(f"queue: {'paused' if queue.paused else 'goes on'}, {queue.queued} waiting, {queue.running} running")
+    return 0
+
+
+def set_priority(arguments: argparse.Namespace) -> int:
+    with connect(arguments) as client:
+        client.job(arguments.name).update(priority=arguments.priority)
+    return 0
+
+
+def pin(arguments: argparse.Namespace) -> int:
+    """``pin`` and ``unpin``."""
+    with connect(arguments) as client:
+        client.job(arguments.name).update(pinned=arguments.command == "pin")
+    return 0
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "reconstruct": run_job,
+    "import": run_job,
     "insert": run_job,
     "masks": run_job,
     "previs": run_job,
@@ -140,6 +172,11 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "watch": watch,
     "get": get,
     "cancel": cancel,
+    "pause": pause,
+    "resume": pause,
+    "priority": set_priority,
+    "pin": pin,
+    "unpin": pin,
     "doctor": doctor,
     "gc": collect_garbage,
 }

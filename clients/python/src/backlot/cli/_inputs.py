@@ -13,6 +13,11 @@ from backlot._uploads import local_files
 
 # Field paths of the server that have a flag of their own; the index of an object is cut out before looking here.
 _FLAGS = {
+    "path": "SCENE",
+    "cameras_file": "--cameras",
+    "width_px": "--size",
+    "height_px": "--size",
+    "rate": "--rate",
     "clip.path": "CLIP",
     "clip": "CLIP",
     "clip.range": "--range",

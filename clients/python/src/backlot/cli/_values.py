@@ -54,6 +54,13 @@ def count(text: str) -> int:
     return value
 
 
+def priority(text: str) -> int:
+    what = "a whole number from 0 to 100"
+    if not re.fullmatch(r"\d+", text) or int(text) > 100:
+        raise expected(what, text)
+    return int(text)
+
+
 def seed(text: str) -> int:
     value = whole(text)
     if value >= 1 << 64:
