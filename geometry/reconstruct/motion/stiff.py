@@ -86,7 +86,7 @@ def stiff_votes(world: StillWorld, stiff: StiffMotion, frame: int, s: StiffSetti
     picture = views[frame][box]
     reference = Reference.of(picture, s.radius_px, s.noise)
     theirs, q = _as_stiff(world, stiff, frame, {n: views[n] for n in others}, box, reference, s)
-    plain = _plainly_moves(world, stiff, frame, min(others, key=lambda n: abs(n - frame)), box, q, s)
+    plain = _plainly_moves(world, stiff, frame, _well_apart(others, frame), box, q, s)
     around = {n: views[n] for n in (*others, *away)}
     still = _as_still(world, frame, around, box, reference)
     shade = s.shade[0] + plain * (s.shade[1] - s.shade[0])
@@ -110,6 +110,13 @@ def _plainly_moves(
     low, high = s.plain_px
     apart = cv2.blur(np.clip((np.linalg.norm(moved, axis=-1) - low) / (high - low), 0, 1), (9, 9))
     return apart.astype(np.float32)
+
+
+def _well_apart(others: list[int], frame: int) -> int:
+    """The nearest of ``others`` on the side where that is farther away: at the ends of a clip one side is cut short."""
+    sides = ([n for n in others if (n > frame) == later] for later in (False, True))
+    nearest = (min(side, key=lambda n: abs(n - frame)) for side in sides if side)
+    return max(nearest, key=lambda n: abs(n - frame))
 
 
 def _stiff_px(
@@ -225,11 +232,13 @@ def _shaded(
     out, likely = np.zeros(picture.shape[:2], np.float32), world.inverse_depth(frame)[1]
     here = Light.of(picture)
     on_thing = _better_side({n: correlation(here, Light.of(view)) for n, view in stiffly.items()}, frame)
+    on_ground = {}
     for n, view in views.items():
         lit = Light.of(_still_view(world, frame, n, view, box, likely, cv2.BORDER_REPLICATE))
-        shade = shadow(here, lit, 0.0, TEXTURED) & (correlation(here, lit) >= on_thing)
+        on_ground[n] = correlation(here, lit)
+        shade = shadow(here, lit, 0.0, TEXTURED) & (on_ground[n] >= on_thing)
         out = np.maximum(out, cv2.blur(shade.astype(np.float32), (s.shade_px, s.shade_px)))
-    return out > s.shade_share
+    return (out > s.shade_share) & (on_thing - _better_side(on_ground, frame) < s.sure)
 
 
 def _better_side(scores: dict[int, Array], frame: int) -> Array:
