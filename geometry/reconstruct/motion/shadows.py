@@ -57,8 +57,14 @@ def shadow(here: Light, there: Light, noise: float, s: ShadowSettings) -> Array:
     low, high = s.light
     darker, lighter = (ratio > low) & (ratio < high), (ratio > 1 / high) & (ratio < 1 / low)
     deep = (ratio > s.deepest) & (ratio <= low)
-    faint = (ratio >= high) & (ratio <= 1 / high)  # on a blank wall more than noise, and still no thing
+    faint = same_light(here, there, s)  # on a blank wall more than noise, and still no thing
     return (hue < s.hue) & (((darker | faint) & (alike | flat)) | ((lighter | deep) & alike))
+
+
+def same_light(here: Light, there: Light, s: ShadowSettings) -> Array:
+    """(h, w) bool: no shadow has come or gone."""
+    ratio = here.total / there.total
+    return (ratio >= s.light[1]) & (ratio <= 1 / s.light[1])
 
 
 def correlation(here: Light, there: Light) -> Array:

@@ -18,7 +18,7 @@ from geometry import rigid
 from geometry.reconstruct.depth.pair import Pair
 from geometry.reconstruct.motion.correlate import Reference
 from geometry.reconstruct.motion.rigid_track import StiffMotion
-from geometry.reconstruct.motion.shadows import Light, ShadowSettings, correlation, shadow
+from geometry.reconstruct.motion.shadows import Light, ShadowSettings, correlation, same_light, shadow
 from geometry.reconstruct.motion.still_world import Evidence, StillWorld
 
 Array = np.ndarray
@@ -228,17 +228,21 @@ def _shaded(
     stiffly: dict[int, Array], s: StiffSettings,
 ) -> Array:
     """(h, w) bool: the still world with a shadow on it, here or there. A shadow moves as what throws it does, the
-    texture under it does not: ``stiffly``, as the thing's motion brings other views here, it is not more alike."""
-    out, likely = np.zeros(picture.shape[:2], np.float32), world.inverse_depth(frame)[1]
+    texture under it does not. In the same light that texture must be no more alike ``stiffly``, as the thing's motion
+    brings other views here: much looks a little alike."""
+    likely = world.inverse_depth(frame)[1]
     here = Light.of(picture)
     on_thing = _better_side({n: correlation(here, Light.of(view)) for n, view in stiffly.items()}, frame)
     on_ground = {}
+    shaded, relit = (np.zeros(picture.shape[:2], np.float32) for _ in range(2))
     for n, view in views.items():
-        lit = Light.of(_still_view(world, frame, n, view, box, likely, cv2.BORDER_REPLICATE))
-        on_ground[n] = correlation(here, lit)
-        shade = shadow(here, lit, 0.0, TEXTURED) & (on_ground[n] >= on_thing)
-        out = np.maximum(out, cv2.blur(shade.astype(np.float32), (s.shade_px, s.shade_px)))
-    return (out > s.shade_share) & (on_thing - _better_side(on_ground, frame) < s.sure)
+        there = Light.of(_still_view(world, frame, n, view, box, likely, cv2.BORDER_REPLICATE))
+        on_ground[n] = correlation(here, there)
+        shade, same = shadow(here, there, 0.0, TEXTURED), same_light(here, there, TEXTURED)
+        for most, found in ((shaded, shade & (~same | (on_ground[n] >= on_thing))), (relit, shade & ~same)):
+            np.maximum(most, cv2.blur(found.astype(np.float32), (s.shade_px, s.shade_px)), out=most)
+    surely_thing = on_thing - _better_side(on_ground, frame) > s.sure
+    return (relit > s.shade_share) | ((shaded > s.shade_share) & ~surely_thing)
 
 
 def _better_side(scores: dict[int, Array], frame: int) -> Array:
