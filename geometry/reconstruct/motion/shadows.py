@@ -52,15 +52,26 @@ def shadow(here: Light, there: Light, noise: float, s: ShadowSettings) -> Array:
     ratio = here.total / there.total
     off = [cv2.absdiff(a, b) for a, b in zip(here.shares, there.shares, strict=True)]
     hue = cv2.max(cv2.max(off[0], off[1]), off[2])
-    shared = _average(here.texture * there.texture)
-    both = np.maximum(here.texture_variance, 0) * np.maximum(there.texture_variance, 0)  # running sums round
-    alike = shared > s.correlation * np.sqrt(both)
+    alike = correlation(here, there) > s.correlation
     flat = cv2.max(here.variance, there.variance) < s.flat_levels**2 + 0.8 * noise**2
     low, high = s.light
     darker, lighter = (ratio > low) & (ratio < high), (ratio > 1 / high) & (ratio < 1 / low)
     deep = (ratio > s.deepest) & (ratio <= low)
-    faint = (ratio >= high) & (ratio <= 1 / high)  # on a blank wall more than noise, and still no thing
+    faint = same_light(here, there, s)  # on a blank wall more than noise, and still no thing
     return (hue < s.hue) & (((darker | faint) & (alike | flat)) | ((lighter | deep) & alike))
+
+
+def same_light(here: Light, there: Light, s: ShadowSettings) -> Array:
+    """(h, w) bool: no shadow has come or gone."""
+    ratio = here.total / there.total
+    return (ratio >= s.light[1]) & (ratio <= 1 / s.light[1])
+
+
+def correlation(here: Light, there: Light) -> Array:
+    """(h, w) in [-1, 1], of the textures: whatever the light, what is the same has the same; 0 where there is none."""
+    shared = _average(here.texture * there.texture)
+    both = np.maximum(here.texture_variance, 0) * np.maximum(there.texture_variance, 0)  # running sums round
+    return shared / np.maximum(np.sqrt(both), np.float32(1e-6))
 
 
 def _average(image: Array) -> Array:

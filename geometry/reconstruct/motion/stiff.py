@@ -18,7 +18,7 @@ from geometry import rigid
 from geometry.reconstruct.depth.pair import Pair
 from geometry.reconstruct.motion.correlate import Reference
 from geometry.reconstruct.motion.rigid_track import StiffMotion
-from geometry.reconstruct.motion.shadows import Light, ShadowSettings, shadow
+from geometry.reconstruct.motion.shadows import Light, ShadowSettings, correlation, same_light, shadow
 from geometry.reconstruct.motion.still_world import Evidence, StillWorld
 
 Array = np.ndarray
@@ -63,7 +63,8 @@ class StiffVotes:
         value, weight = known.value.copy(), known.weight.copy()
         believed = np.where(value[self.box] > 0, np.float32(1), self.plain)
         if not here:
-            weight[self.box] *= believed
+            moves = np.minimum(self.said.weight, 1) * ((self.said.value > 0) & ~self.rim)
+            weight[self.box] *= np.where(value[self.box] > 0, np.float32(1), believed * (1 - moves))
             return Evidence(value, weight)
         flow = Evidence(value[self.box], weight[self.box] * np.where(self.rim, np.float32(1), believed))
         # What flow plainly sees move does not stand still because a window of plain colour looks alike elsewhere.
@@ -85,11 +86,13 @@ def stiff_votes(world: StillWorld, stiff: StiffMotion, frame: int, s: StiffSetti
     picture = views[frame][box]
     reference = Reference.of(picture, s.radius_px, s.noise)
     theirs, q = _as_stiff(world, stiff, frame, {n: views[n] for n in others}, box, reference, s)
-    plain = _plainly_moves(world, stiff, frame, min(others, key=lambda n: abs(n - frame)), box, q, s)
+    plain = _plainly_moves(world, stiff, frame, _well_apart(others, frame), box, q, s)
     around = {n: views[n] for n in (*others, *away)}
     still = _as_still(world, frame, around, box, reference)
     shade = s.shade[0] + plain * (s.shade[1] - s.shade[0])
-    difference = np.where(_shaded(world, frame, around, box, picture, s), -shade, theirs - still)
+    stiffly = {n: cv2.remap(views[n], *_stiff_px(world, stiff, frame, n, box, q), cv2.INTER_LINEAR) for n in others}
+    shaded = _shaded(world, frame, around, box, picture, stiffly, s)
+    difference = np.where(shaded, -shade, theirs - still)
     difference = np.clip(difference / s.sure, -1, 1).astype(np.float32)
     # A window that holds some of the thing goes with it: nearer to the contour flow and colours know more.
     clearly_still = cv2.morphologyEx((difference < -s.clear).astype(np.uint8), cv2.MORPH_OPEN, _square(5))
@@ -103,13 +106,27 @@ def _plainly_moves(
 ) -> Array:
     """(h, w): 0 where the thing, at inverse depth ``q`` (h, w), moves so little against the still world from ``frame``
     to ``other`` that flow may miss it; 1 where flow sees it all."""
-    here, there = world.warp(frame).pinhole, world.warp(other).pinhole
-    pair = Pair.of(here, there, stiff.pose(other) @ rigid.inverse(stiff.pose(frame)))
-    part = Pair(pair.a[box], pair.b)
-    moved = np.stack(part.source_px(q), -1) - 0.5 - world.still_map(frame, other)[box]
+    moved = np.stack(_stiff_px(world, stiff, frame, other, box, q), -1) - world.still_map(frame, other)[box]
     low, high = s.plain_px
     apart = cv2.blur(np.clip((np.linalg.norm(moved, axis=-1) - low) / (high - low), 0, 1), (9, 9))
     return apart.astype(np.float32)
+
+
+def _well_apart(others: list[int], frame: int) -> int:
+    """The nearest of ``others`` on the side where that is farther away: at the ends of a clip one side is cut short."""
+    sides = ([n for n in others if (n > frame) == later] for later in (False, True))
+    nearest = (min(side, key=lambda n: abs(n - frame)) for side in sides if side)
+    return max(nearest, key=lambda n: abs(n - frame))
+
+
+def _stiff_px(
+    world: StillWorld, stiff: StiffMotion, frame: int, other: int, box: tuple[slice, slice], q: Array
+) -> tuple[Array, Array]:
+    """(h, w) each: x and y, as OpenCV counts them, where in ``other`` the thing's points at inverse depth ``q`` are."""
+    here, there = world.warp(frame).pinhole, world.warp(other).pinhole
+    pair = Pair.of(here, there, stiff.pose(other) @ rigid.inverse(stiff.pose(frame)))
+    x, y = Pair(pair.a[box], pair.b).source_px(q)
+    return x - np.float32(0.5), y - np.float32(0.5)
 
 
 def _square(side: int) -> Array:
@@ -207,16 +224,25 @@ def _still_view(
 
 
 def _shaded(
-    world: StillWorld, frame: int, views: dict[int, Array], box: tuple[slice, slice], picture: Array, s: StiffSettings
+    world: StillWorld, frame: int, views: dict[int, Array], box: tuple[slice, slice], picture: Array,
+    stiffly: dict[int, Array], s: StiffSettings,
 ) -> Array:
-    """(h, w) bool: the still world with a shadow on it, here or there. A shadow moves as what throws it does."""
-    out, likely = np.zeros(picture.shape[:2], np.float32), world.inverse_depth(frame)[1]
+    """(h, w) bool: the still world with a shadow on it, here or there. A shadow moves as what throws it does, the
+    texture under it does not. In the same light that texture must be no more alike ``stiffly``, as the thing's motion
+    brings other views here: much looks a little alike."""
+    likely = world.inverse_depth(frame)[1]
     here = Light.of(picture)
+    on_thing = _better_side({n: correlation(here, Light.of(view)) for n, view in stiffly.items()}, frame)
+    on_ground = {}
+    shaded, relit = (np.zeros(picture.shape[:2], np.float32) for _ in range(2))
     for n, view in views.items():
-        lit = _still_view(world, frame, n, view, box, likely, cv2.BORDER_REPLICATE)
-        shade = shadow(here, Light.of(lit), 0.0, TEXTURED).astype(np.float32)
-        out = np.maximum(out, cv2.blur(shade, (s.shade_px, s.shade_px)))
-    return out > s.shade_share
+        there = Light.of(_still_view(world, frame, n, view, box, likely, cv2.BORDER_REPLICATE))
+        on_ground[n] = correlation(here, there)
+        shade, same = shadow(here, there, 0.0, TEXTURED), same_light(here, there, TEXTURED)
+        for most, found in ((shaded, shade & (~same | (on_ground[n] >= on_thing))), (relit, shade & ~same)):
+            np.maximum(most, cv2.blur(found.astype(np.float32), (s.shade_px, s.shade_px)), out=most)
+    surely_thing = on_thing - _better_side(on_ground, frame) > s.sure
+    return (relit > s.shade_share) | ((shaded > s.shade_share) & ~surely_thing)
 
 
 def _better_side(scores: dict[int, Array], frame: int) -> Array:

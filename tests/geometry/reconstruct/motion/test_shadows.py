@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from geometry.reconstruct.motion.shadows import Light, ShadowSettings, shadow
+from geometry.reconstruct.motion.shadows import Light, ShadowSettings, correlation, same_light, shadow
 from tests.geometry.reconstruct.motion.test_motion import Filmed, Stored, labels_of, locked_path, mean_j
 
 INSIDE = np.s_[40:80, 60:100]  # away from the edges of what is painted
@@ -46,6 +46,16 @@ def test_what_has_no_texture_may_be_half_as_bright_but_not_black() -> None:
     blank = np.full((120, 160, 3), 150.0)
     assert share_in_shadow(0.55 * blank, blank) == 1
     assert share_in_shadow(0.3 * blank, blank) == 0
+
+
+def test_texture_is_the_same_in_any_light_and_light_with_any_texture() -> None:
+    here, half, other, blank = (
+        Light.of(np.round(image).astype(np.uint8)) for image in (floor(), 0.5 * floor(), floor(2), 0 * floor() + 140))
+    assert (correlation(here, half)[INSIDE] > 0.98).all()
+    assert abs(correlation(here, other)[INSIDE].mean()) < 0.2
+    assert (correlation(here, blank) == 0).all()
+    s = ShadowSettings()
+    assert same_light(here, here, s).all() and not same_light(here, half, s)[INSIDE].any()
 
 
 def test_the_shadow_of_what_moves_is_no_part_of_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from geometry import rigid
 from geometry.reconstruct.cameras.tracks import Tracks
 from geometry.reconstruct.motion.correlate import Reference
-from geometry.reconstruct.motion.stiff import StiffSettings, stiff_votes
+from geometry.reconstruct.motion.stiff import StiffSettings, StiffVotes, stiff_votes
 from geometry.reconstruct.motion.stiff_things import find_stiff_things, moving_tracks, still_error_px
 from geometry.reconstruct.motion.still_world import Evidence, StillWorld
 from tests.geometry.reconstruct.motion.test_movers import CAMERA, Turning, Unknown, cameras
@@ -80,3 +80,14 @@ def test_a_slow_turn_is_found_and_every_pixel_of_it() -> None:
     outside = np.ones(CAMERA.hw, bool)
     outside[votes.box] = False
     assert (joined.value[outside] == -1).all()
+
+
+def test_what_a_thing_says_of_the_frame_before_silences_flow_that_sees_nothing_move() -> None:
+    """Three pixels: of the thing, in a window's reach of its contour, and beside it."""
+    said = Evidence(np.float32([[1, 1, -1]]), np.float32([[3, 3, 3]]))
+    votes = StiffVotes(np.s_[0:1, 0:3], said, np.array([[False, True, False]]), np.ones((1, 3), np.float32))
+    for value, weight in ((-1, [0, 0.5, 0.5]), (1, [0.5, 0.5, 0.5])):
+        flow = Evidence(np.full((1, 3), value, np.float32), np.full((1, 3), 0.5, np.float32))
+        joined = votes.joined(flow, StiffSettings(), here=False)
+        np.testing.assert_array_equal(joined.value, flow.value)
+        np.testing.assert_allclose(joined.weight, [weight])
